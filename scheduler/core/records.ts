@@ -1,0 +1,165 @@
+/**
+ * The manager's durable facts: one record per row of the metadata store. Plans, leases and reports
+ * are not here: plans are recomputed, leases and reports are observed (state.ts).
+ */
+import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
+
+export interface ClusterRecord {
+  readonly clusterId: string;
+  readonly name: string;
+  /** Set as soon as Mesos gave it, before anything else is done with it. */
+  readonly frameworkId: string | null;
+  readonly nextNode: number;
+  readonly nextDisk: number;
+  readonly nextVolume: number;
+  readonly nextPg: number;
+  readonly nextJob: number;
+  readonly nextEvent: number;
+  readonly mapVersion: number;
+  readonly createdAtMs: number;
+}
+
+/**
+ * active: may hold data. draining: data moves away. drained: holds none, stays until it is activated
+ * or gone. gone: will not come back (operator's or Mesos' word); its disks are lost.
+ */
+export type NodeAdmin = 'active' | 'draining' | 'drained' | 'gone';
+
+export interface NodeRecord {
+  readonly id: NodeId;
+  /** Changes when Mesos registers the host anew; the reservation labels are the identity. */
+  readonly agentId: string;
+  readonly hostname: string;
+  readonly zone: string | null;
+  readonly region: string | null;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly admin: NodeAdmin;
+  readonly executorId: string;
+  readonly dataAddress: string | null;
+  /** Maintenance window in wall time, when Mesos announced one. */
+  readonly unavailableFromMs: number | null;
+  readonly unavailableUntilMs: number | null;
+  readonly joinedAtMs: number;
+}
+
+export type DiskKind = 'mount' | 'path' | 'root';
+export type DiskTier = 'nvme' | 'ssd' | 'hdd';
+
+/**
+ * claiming: an accept call with RESERVE, CREATE and LAUNCH is on its way (or was lost). launched: its
+ * task was sent. serving: its store is open. failed: taken out after an error, stays visible.
+ * releasing: its data has left; task is being stopped, volume destroyed. lost: on a node that is gone.
+ */
+export type DiskPhase = 'claiming' | 'launched' | 'serving' | 'down' | 'failed' | 'releasing' | 'lost';
+
+export interface DiskRecord {
+  readonly id: DiskId;
+  readonly node: NodeId;
+  readonly pool: string;
+  readonly uuid: string;
+  readonly kind: DiskKind;
+  readonly tier: DiskTier;
+  /** Root of the MOUNT or PATH source; null for the agent's root disk. */
+  readonly sourceRoot: string | null;
+  /** As reserved from Mesos (whole MiB there). */
+  readonly sizeBytes: number;
+  readonly persistenceId: string;
+  readonly containerPath: string;
+  readonly phase: DiskPhase;
+  readonly phaseSinceMs: number;
+  /** Of the current or last task; a new one with every launch. */
+  readonly taskId: string | null;
+  readonly taskAttempt: number;
+  readonly error: string;
+  /** Operator asked to move everything off this disk. */
+  readonly isDraining: boolean;
+}
+
+export interface PoolRecord {
+  readonly name: string;
+  readonly tier: DiskTier | null;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly defaultReplicas: number;
+  readonly failureDomain: 'node' | 'zone';
+  /** PGs per replica count in use; fixed, a power of two. */
+  readonly pgCount: number;
+  readonly expandAtRatio: number;
+  readonly fullAtRatio: number;
+  /** Auto-expand stops at this many disks; null for no bound. */
+  readonly diskCountMax: number | null;
+  readonly expandCooldownMs: number;
+  readonly isAutoExpand: boolean;
+  readonly lastExpandAtMs: number;
+}
+
+/** PGs with one replica count of one pool: `pgBase` … `pgBase + pgCount - 1`. */
+export interface PgFamilyRecord {
+  readonly pool: string;
+  readonly replicas: number;
+  readonly pgBase: number;
+  readonly pgCount: number;
+  readonly minInSync: number;
+}
+
+export interface PgRecord {
+  readonly id: PgId;
+  readonly epoch: number;
+  readonly inSync: readonly DiskId[];
+  readonly joining: readonly DiskId[];
+  /** Where the plan wants it; inSync becomes this in the end. */
+  readonly target: readonly DiskId[];
+}
+
+export type VolumePhase = 'ready' | 'deleting';
+
+export interface VolumeRecord {
+  readonly id: VolumeId;
+  readonly name: string;
+  readonly pool: string;
+  readonly sizeBytes: number;
+  readonly replicas: number;
+  readonly pgBase: number;
+  readonly pgCount: number;
+  readonly pgOffset: number;
+  readonly pgStride: number;
+  readonly layer: number;
+  readonly generation: number;
+  readonly attachedTo: NodeId | null;
+  /** Detach was asked for: the gateway closes, then `attachedTo` becomes null. */
+  readonly isDetaching: boolean;
+  readonly phase: VolumePhase;
+  readonly createdAtMs: number;
+}
+
+export type JobKind = 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete';
+export type JobPhase = 'running' | 'done' | 'failed' | 'cancelled';
+
+export interface JobRecord {
+  readonly id: JobId;
+  readonly kind: JobKind;
+  readonly phase: JobPhase;
+  /** What it is about: `n3`, `default`, … */
+  readonly subject: string;
+  readonly reason: string;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number | null;
+  readonly movesTotal: number;
+  readonly movesDone: number;
+  readonly totalBytes: number;
+  readonly doneBytes: number;
+  /** Facts worth keeping: `fillDeviationRatio`, `fairShareBytes`, … */
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+export type EventSeverity = 'info' | 'warning' | 'error';
+
+export interface EventRecord {
+  readonly id: number;
+  readonly atMs: number;
+  readonly severity: EventSeverity;
+  /** `disk.failed`, `pool.expanded`, `node.down`, … */
+  readonly kind: string;
+  /** One sentence for a person, with the reason. */
+  readonly message: string;
+  readonly subject: string;
+}

@@ -1,0 +1,108 @@
+/**
+ * What a node tells the manager, once a second and at once when something urgent happened. Every
+ * report is whole and idempotent: a lost one costs nothing, a repeated one changes nothing.
+ */
+import type { DiskId, PgId, VolumeId } from '../base/ids.ts';
+
+export interface NodeHello {
+  readonly clusterId: string;
+  readonly agentId: string;
+  readonly executorId: string;
+  readonly hostname: string;
+  /** Differs with every start of the executor process: a restart is told from a reconnect. */
+  readonly incarnation: string;
+  readonly version: string;
+  readonly dataAddress: string;
+  readonly mapVersion: number;
+  /** Highest term this node has accepted: a manager with a lower one is refused. */
+  readonly term: number;
+}
+
+export type DiskStatus = 'opening' | 'serving' | 'failed';
+
+export interface DiskReport {
+  readonly id: DiskId;
+  readonly uuid: string;
+  readonly status: DiskStatus;
+  /** Why it failed; empty otherwise. */
+  readonly error: string;
+  /** What the store may use: the reservation's size, or the file system's when that is smaller. */
+  readonly capacityBytes: number;
+  /** Slots in use, times 4 MiB. */
+  readonly usedBytes: number;
+  readonly path: string;
+  readonly extentCount: number;
+  readonly dirtyExtentCount: number;
+  readonly checksumErrorCount: number;
+}
+
+/** Progress of one joining replica on this node. */
+export interface JoinReport {
+  readonly pg: PgId;
+  readonly disk: DiskId;
+  readonly epoch: number;
+  /** Bytes that had to be copied, as far as known. */
+  readonly totalBytes: number;
+  readonly doneBytes: number;
+  /** Everything is copied: the manager may promote. */
+  readonly isComplete: boolean;
+  /** Why it does not get on; empty while it does. */
+  readonly error: string;
+}
+
+/** A member that a gateway on this node cannot reach or that refused a write. */
+export interface MemberFailure {
+  readonly pg: PgId;
+  readonly epoch: number;
+  readonly disk: DiskId;
+  readonly reason: string;
+  /** How long writes have been waiting for it. */
+  readonly sinceMs: number;
+}
+
+export type AttachmentStatus = 'opening' | 'serving' | 'paused' | 'closing';
+
+export interface AttachmentReport {
+  readonly volume: VolumeId;
+  readonly generation: number;
+  readonly status: AttachmentStatus;
+  /** Why it is not serving; empty while it is. */
+  readonly reason: string;
+  readonly socketPath: string;
+  /** `nbd://host:port/name` */
+  readonly tcpUri: string;
+  readonly clientCount: number;
+  /** Counters since the attachment began. */
+  readonly readOps: number;
+  readonly writeOps: number;
+  readonly readBytes: number;
+  readonly writeBytes: number;
+  readonly readMicros: number;
+  readonly writeMicros: number;
+}
+
+/** Allocated bytes of a volume on one disk: the manager adds them up. */
+export interface VolumeUsage {
+  readonly volume: VolumeId;
+  readonly disk: DiskId;
+  readonly bytes: number;
+}
+
+/** Stored bytes of one PG on one disk, for balance by bytes and for estimates. */
+export interface PgUsage {
+  readonly pg: PgId;
+  readonly disk: DiskId;
+  readonly bytes: number;
+}
+
+export interface NodeReport {
+  readonly mapVersion: number;
+  readonly disks: readonly DiskReport[];
+  readonly joins: readonly JoinReport[];
+  readonly failures: readonly MemberFailure[];
+  readonly attachments: readonly AttachmentReport[];
+  readonly volumeUsage: readonly VolumeUsage[];
+  readonly pgUsage: readonly PgUsage[];
+  readonly cpuSeconds: number;
+  readonly memoryBytes: number;
+}
