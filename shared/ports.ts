@@ -187,6 +187,4 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
 /** `message` is constant; everything that varies is a field. */
-export interface Log {
-  (level: LogLevel, message: string, fields?: LogFields): void;
-}
+export type Log = (level: LogLevel, message: string, fields?: LogFields) => void;

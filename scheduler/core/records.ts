@@ -36,6 +36,10 @@ export interface NodeRecord {
   readonly admin: NodeAdmin;
   readonly executorId: string;
   readonly dataAddress: string | null;
+  /** Where peers ask this node for lease grants (DESIGN 5). */
+  readonly grantAddress: string | null;
+  /** No executor that knows this grants the node a lease: it is being shut out (DESIGN 5). */
+  readonly isFenced: boolean;
   /** Maintenance window in wall time, when Mesos announced one. */
   readonly unavailableFromMs: number | null;
   readonly unavailableUntilMs: number | null;
@@ -50,7 +54,14 @@ export type DiskTier = 'nvme' | 'ssd' | 'hdd';
  * task was sent. serving: its store is open. failed: taken out after an error, stays visible.
  * releasing: its data has left; task is being stopped, volume destroyed. lost: on a node that is gone.
  */
-export type DiskPhase = 'claiming' | 'launched' | 'serving' | 'down' | 'failed' | 'releasing' | 'lost';
+export type DiskPhase =
+  | 'claiming'
+  | 'launched'
+  | 'serving'
+  | 'down'
+  | 'failed'
+  | 'releasing'
+  | 'lost';
 
 export interface DiskRecord {
   readonly id: DiskId;
@@ -83,6 +94,10 @@ export interface PoolRecord {
   readonly failureDomain: 'node' | 'zone';
   /** PGs per replica count in use; fixed, a power of two. */
   readonly pgCount: number;
+  /** Disks claimed on a node as soon as it is offered; null for all. The rest waits for expansion. */
+  readonly claimPerNode: number | null;
+  /** Nodes claimed as soon as they are offered; null for all. The rest waits for expansion. */
+  readonly claimNodes: number | null;
   readonly expandAtRatio: number;
   readonly fullAtRatio: number;
   /** Auto-expand stops at this many disks; null for no bound. */

@@ -19,7 +19,8 @@ function isId(value: number): boolean {
 }
 
 function make(letter: string, value: number): number {
-  if (!isId(value)) throw new RangeError(`Identifier ${letter}${value} is not an unsigned 32-bit number`);
+  if (!isId(value))
+    throw new RangeError(`Identifier ${letter}${value} is not an unsigned 32-bit number`);
   return value;
 }
 

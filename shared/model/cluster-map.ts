@@ -4,7 +4,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { DiskId, NodeId, PgId, VolumeId } from '../base/ids.ts';
-import { EXTENT_BYTES, divCeil } from '../base/units.ts';
+import { divCeil, EXTENT_BYTES } from '../base/units.ts';
 
 export interface MapNode {
   readonly id: NodeId;
@@ -12,6 +12,10 @@ export interface MapNode {
   readonly zone: string | null;
   /** `host:port` of the node's replica server; null until its executor said hello. */
   readonly dataAddress: string | null;
+  /** `host:port` where the node answers requests for lease grants. */
+  readonly grantAddress: string | null;
+  /** Nobody who knows this map grants the node a lease. */
+  readonly isFenced: boolean;
 }
 
 export interface MapDisk {

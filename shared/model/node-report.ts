@@ -13,6 +13,7 @@ export interface NodeHello {
   readonly incarnation: string;
   readonly version: string;
   readonly dataAddress: string;
+  readonly grantAddress: string;
   readonly mapVersion: number;
   /** Highest term this node has accepted: a manager with a lower one is refused. */
   readonly term: number;

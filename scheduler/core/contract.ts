@@ -1,0 +1,140 @@
+/**
+ * All that can happen to the manager (`Event`) and all that it can do (`Effect`).
+ *
+ * Order of one step (DESIGN 11): `step(state, event, now)` changes facts and returns effects; the shell
+ * commits the changed facts as one transaction; only then the effects leave, in the order
+ * given: Mesos calls, messages to executors, answers to API callers. When the commit fails nothing
+ * leaves, and the process stops leading.
+ */
+import type { StorageError } from '../../shared/base/errors.ts';
+import type { DiskId, JobId, NodeId, VolumeId } from '../../shared/base/ids.ts';
+import type { SchedulerCall, SchedulerEvent } from '../../shared/mesos/messages.ts';
+import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
+
+export type Event =
+  /** Planners run. About four times a second. */
+  | { readonly kind: 'tick' }
+  /** Anything on the subscription, in Mesos' own form. */
+  | { readonly kind: 'mesos'; readonly event: SchedulerEvent }
+  | { readonly kind: 'mesos-disconnected'; readonly reason: string }
+  /** An executor opened a control session. */
+  | { readonly kind: 'node-hello'; readonly session: string; readonly hello: NodeHello }
+  | {
+      readonly kind: 'node-report';
+      readonly session: string;
+      readonly sequence: number;
+      readonly report: NodeReport;
+    }
+  | { readonly kind: 'node-closed'; readonly session: string; readonly reason: string }
+  | { readonly kind: 'command'; readonly requestId: string; readonly command: Command };
+
+/** `call` without `framework_id`, which the Mesos adapter adds. */
+export type Effect =
+  | { readonly kind: 'mesos-call'; readonly call: SchedulerCall }
+  /** The session is this node's from now on: it gets the full map, then deltas. */
+  | { readonly kind: 'welcome'; readonly session: string; readonly node: NodeId }
+  | { readonly kind: 'refuse'; readonly session: string; readonly reason: string }
+  /** Answers a report: the lease runs `durationMs` from the moment the node sent that report. */
+  | {
+      readonly kind: 'lease';
+      readonly session: string;
+      readonly sequence: number;
+      readonly durationMs: number;
+    }
+  | { readonly kind: 'close-session'; readonly session: string; readonly reason: string }
+  | { readonly kind: 'reply'; readonly requestId: string; readonly result: CommandResult }
+  /** Stop leading, with an explanation (another scheduler took over, framework removed, …). */
+  | { readonly kind: 'abdicate'; readonly reason: string };
+
+export type CommandResult =
+  | { readonly kind: 'done'; readonly id: number | null }
+  | { readonly kind: 'failed'; readonly error: StorageError };
+
+/** What operators ask for. Raw input: every field is validated in the core, which knows the limits. */
+export type Command =
+  | {
+      readonly kind: 'create-volume';
+      readonly name: string;
+      readonly sizeBytes: number;
+      readonly replicas: number | null;
+      readonly pool: string | null;
+    }
+  | { readonly kind: 'delete-volume'; readonly volume: VolumeId; readonly isForced: boolean }
+  | {
+      readonly kind: 'attach-volume';
+      readonly volume: VolumeId;
+      /** null: the manager picks the node. */
+      readonly node: NodeId | null;
+      /** The operator's word that the node it is attached to is dead. */
+      readonly isForced: boolean;
+    }
+  | { readonly kind: 'detach-volume'; readonly volume: VolumeId; readonly isForced: boolean }
+  | { readonly kind: 'drain-node'; readonly node: NodeId }
+  | { readonly kind: 'activate-node'; readonly node: NodeId }
+  /** The operator's word that the node will never come back. */
+  | { readonly kind: 'forget-node'; readonly node: NodeId }
+  | { readonly kind: 'drain-disk'; readonly disk: DiskId }
+  | { readonly kind: 'activate-disk'; readonly disk: DiskId }
+  | { readonly kind: 'cancel-job'; readonly job: JobId }
+  | {
+      readonly kind: 'update-pool';
+      readonly pool: string;
+      readonly changes: {
+        readonly expandAtRatio?: number;
+        readonly fullAtRatio?: number;
+        readonly diskCountMax?: number | null;
+        readonly expandCooldownMs?: number;
+        readonly isAutoExpand?: boolean;
+        readonly claimPerNode?: number | null;
+        readonly claimNodes?: number | null;
+      };
+    };
+
+/** Settings of the manager; fixed while it leads. All durations in milliseconds. */
+export interface ManagerOptions {
+  readonly clusterName: string;
+  readonly role: string;
+  readonly principal: string;
+  readonly user: string;
+  readonly webuiUrl: string | null;
+  readonly failoverTimeoutSeconds: number;
+  /** DESIGN 5: 4000. */
+  readonly leaseMs: number;
+  /** A node that was silent for this long is fenced; well below the lease. */
+  readonly silentMs: number;
+  /** Added to every lease before it counts as run out: for clocks that run at different speeds. */
+  readonly leaseMarginMs: number;
+  /** A member that failed on a living node is removed after this; a restart of its process is faster. */
+  readonly memberFailureMs: number;
+  /** Replicas of a node that went away move elsewhere after this. */
+  readonly rebuildAfterMs: number;
+  /** Per node, for rebuild, rebalance and drain together. */
+  readonly resyncBytesPerSecond: number;
+  readonly concurrentJoinsPerDisk: number;
+  readonly defaultPgCount: number;
+  /** See PoolRecord. */
+  readonly claimPerNode: number | null;
+  readonly claimNodes: number | null;
+  readonly expandAtRatio: number;
+  readonly fullAtRatio: number;
+  readonly expandCooldownMs: number;
+  /** Thin volumes may add up to this many times the pool's usable capacity. */
+  readonly overcommitRatio: number;
+  /** `host:port` of the control server as executors reach it. */
+  readonly controlAddress: string;
+  readonly executor: ExecutorArtefact;
+}
+
+/** How Mesos starts our executor: equal for one executor id, for ever (MESOS 1.11). */
+export interface ExecutorArtefact {
+  /** Part of the executor id: another artefact, another id. */
+  readonly version: string;
+  readonly command: string;
+  /** Fetched into the sandbox; empty in development, where `command` names a path. */
+  readonly uris: readonly { readonly value: string; readonly sha256: string }[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly cpus: number;
+  readonly memoryMb: number;
+  readonly taskCpus: number;
+  readonly taskMemoryMb: number;
+}

@@ -1,0 +1,242 @@
+/**
+ * The durable facts as tables, with a log of what a step changed. `takeChanges` gives that log to
+ * the shell, which commits it as one transaction before any effect leaves.
+ */
+import { assert, present } from '../../shared/base/assert.ts';
+import { StorageError } from '../../shared/base/errors.ts';
+import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
+import type { StoreChange, StoreEntry } from '../../shared/ports.ts';
+import type {
+  ClusterRecord,
+  DiskRecord,
+  EventRecord,
+  JobRecord,
+  NodeRecord,
+  PgFamilyRecord,
+  PgRecord,
+  PoolRecord,
+  VolumeRecord,
+} from './records.ts';
+
+/** One kind of record: an ordered map whose changes are remembered until they are taken. */
+export class Table<K extends string | number, T> {
+  readonly prefix: string;
+  /** Whether executors see these records: a change makes a new map version. */
+  readonly isMapped: boolean;
+  readonly #rows = new Map<K, T>();
+  readonly #changed = new Set<K>();
+  readonly #keyOf: (record: T) => K;
+
+  constructor(prefix: string, isMapped: boolean, keyOf: (record: T) => K) {
+    this.prefix = prefix;
+    this.isMapped = isMapped;
+    this.#keyOf = keyOf;
+  }
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  find(key: K): T | undefined {
+    return this.#rows.get(key);
+  }
+
+  get(key: K): T {
+    return present(this.#rows.get(key), `${this.prefix}${key}`);
+  }
+
+  has(key: K): boolean {
+    return this.#rows.has(key);
+  }
+
+  values(): IterableIterator<T> {
+    return this.#rows.values();
+  }
+
+  put(record: T): void {
+    const key = this.#keyOf(record);
+    this.#rows.set(key, record);
+    this.#changed.add(key);
+  }
+
+  /** Replaces the named fields of an existing record. */
+  update(key: K, fields: Partial<T>): T {
+    const next = { ...this.get(key), ...fields };
+    this.put(next);
+    return next;
+  }
+
+  delete(key: K): void {
+    if (this.#rows.delete(key)) this.#changed.add(key);
+  }
+
+  /** Loads a row without marking it as changed. */
+  load(record: T): void {
+    this.#rows.set(this.#keyOf(record), record);
+  }
+
+  takeChanged(): readonly K[] {
+    if (this.#changed.size === 0) return [];
+    const keys = [...this.#changed];
+    this.#changed.clear();
+    return keys;
+  }
+}
+
+/** Keys of mapped records that a step changed: what the next map delta is made of. */
+export interface MapChanges {
+  readonly nodes: readonly NodeId[];
+  readonly disks: readonly DiskId[];
+  readonly pgs: readonly PgId[];
+  readonly volumes: readonly VolumeId[];
+}
+
+export interface FactChanges {
+  readonly store: readonly StoreChange[];
+  /** null when no mapped record changed. */
+  readonly map: MapChanges | null;
+}
+
+const CLUSTER_KEY = 'cluster';
+
+export class Facts {
+  readonly nodes = new Table<NodeId, NodeRecord>('node/', true, (record) => record.id);
+  readonly disks = new Table<DiskId, DiskRecord>('disk/', true, (record) => record.id);
+  readonly pools = new Table<string, PoolRecord>('pool/', false, (record) => record.name);
+  readonly families = new Table<string, PgFamilyRecord>('family/', true, (record) =>
+    familyKey(record.pool, record.replicas),
+  );
+  readonly pgs = new Table<PgId, PgRecord>('pg/', true, (record) => record.id);
+  readonly volumes = new Table<VolumeId, VolumeRecord>('volume/', true, (record) => record.id);
+  readonly jobs = new Table<JobId, JobRecord>('job/', false, (record) => record.id);
+  readonly events = new Table<number, EventRecord>('event/', false, (record) => record.id);
+  #cluster: ClusterRecord;
+  #isClusterChanged: boolean;
+
+  /** A new cluster's facts: everything is a change. */
+  constructor(cluster: ClusterRecord) {
+    this.#cluster = cluster;
+    this.#isClusterChanged = true;
+  }
+
+  /** Throws `corrupt` when the store holds something that is not ours; `null` when it is empty. */
+  static load(entries: readonly StoreEntry[]): Facts | null {
+    if (entries.length === 0) return null;
+    const clusterEntry = entries.find((entry) => entry.key === CLUSTER_KEY);
+    if (clusterEntry === undefined) {
+      throw new StorageError('corrupt', 'Metadata store has records but no record "cluster"', {
+        firstKey: entries[0]?.key,
+      });
+    }
+    const facts = new Facts(parseRecord<ClusterRecord>(clusterEntry));
+    facts.#isClusterChanged = false;
+    for (const entry of entries) if (entry.key !== CLUSTER_KEY) facts.#loadEntry(entry);
+    return facts;
+  }
+
+  get cluster(): ClusterRecord {
+    return this.#cluster;
+  }
+
+  updateCluster(fields: Partial<ClusterRecord>): void {
+    this.#cluster = { ...this.#cluster, ...fields };
+    this.#isClusterChanged = true;
+  }
+
+  /** Takes the next number of a sequence, for ever: numbers are not used again. */
+  allocate(
+    sequence: 'nextNode' | 'nextDisk' | 'nextVolume' | 'nextPg' | 'nextJob' | 'nextEvent',
+  ): number {
+    const value = this.#cluster[sequence];
+    this.updateCluster({ [sequence]: value + 1 });
+    return value;
+  }
+
+  /** What changed since the last call; a change of a mapped record also makes a new map version. */
+  takeChanges(): FactChanges {
+    const map: MapChanges = {
+      nodes: this.nodes.takeChanged(),
+      disks: this.disks.takeChanged(),
+      pgs: this.pgs.takeChanged(),
+      volumes: this.volumes.takeChanged(),
+    };
+    const families = this.families.takeChanged();
+    const isMapChanged =
+      map.nodes.length + map.disks.length + map.pgs.length + map.volumes.length + families.length >
+      0;
+    if (isMapChanged) this.updateCluster({ mapVersion: this.#cluster.mapVersion + 1 });
+    const store: StoreChange[] = [];
+    if (this.#isClusterChanged) {
+      store.push({ key: CLUSTER_KEY, value: JSON.stringify(this.#cluster) });
+      this.#isClusterChanged = false;
+    }
+    collect(store, this.nodes, map.nodes);
+    collect(store, this.disks, map.disks);
+    collect(store, this.families, families);
+    collect(store, this.pgs, map.pgs);
+    collect(store, this.volumes, map.volumes);
+    collect(store, this.pools, this.pools.takeChanged());
+    collect(store, this.jobs, this.jobs.takeChanged());
+    collect(store, this.events, this.events.takeChanged());
+    return { store, map: isMapChanged ? map : null };
+  }
+
+  #loadEntry(entry: StoreEntry): void {
+    for (const table of [
+      this.nodes,
+      this.disks,
+      this.pools,
+      this.families,
+      this.pgs,
+      this.volumes,
+      this.jobs,
+      this.events,
+    ]) {
+      if (entry.key.startsWith(table.prefix)) {
+        // Each table loads the records that its own prefix names.
+        (table as Table<string | number, unknown>).load(parseRecord(entry));
+        return;
+      }
+    }
+    throw new StorageError(
+      'corrupt',
+      `Metadata store has a record of unknown kind "${entry.key}"`,
+      {
+        key: entry.key,
+      },
+    );
+  }
+}
+
+export function familyKey(pool: string, replicas: number): string {
+  return `${pool}/${replicas}`;
+}
+
+function collect<K extends string | number, T>(
+  store: StoreChange[],
+  table: Table<K, T>,
+  keys: readonly K[],
+): void {
+  for (const key of keys) {
+    const record = table.find(key);
+    store.push({
+      key: `${table.prefix}${key}`,
+      value: record === undefined ? null : JSON.stringify(record),
+    });
+  }
+}
+
+function parseRecord<T>(entry: StoreEntry): T {
+  try {
+    const value: unknown = JSON.parse(entry.value);
+    assert(typeof value === 'object' && value !== null, 'record is an object');
+    return value as T;
+  } catch (error) {
+    throw new StorageError(
+      'corrupt',
+      `Metadata record "${entry.key}" cannot be read`,
+      { key: entry.key },
+      error,
+    );
+  }
+}
