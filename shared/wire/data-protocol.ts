@@ -36,6 +36,8 @@ export const OP = {
   meta: 10,
   /** Resync: as `read`, without generation; absent and zero blocks are as `meta` said. */
   pull: 11,
+  /** Answered at once by every server: tells a silent peer from a dead one. */
+  ping: 12,
 } as const;
 export type Op = (typeof OP)[keyof typeof OP];
 
