@@ -1,0 +1,173 @@
+/**
+ * The embedded metadata store: LMDB in a directory of one scheduler. A commit is one synchronous
+ * transaction; it is durable when it returns. Only one process may lead on a directory: a lock file
+ * names it, and a lock whose process is gone is taken over.
+ */
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { type RootDatabase, open } from 'lmdb';
+import { assert } from '../../shared/base/assert.ts';
+import { StorageError, describeError } from '../../shared/base/errors.ts';
+import type { MetadataStore, StoreChange, StoreSnapshot } from '../../shared/ports.ts';
+
+/** Facts live below `r/`; the store's own two numbers beside them. */
+const RECORD_PREFIX = 'r/';
+const REVISION_KEY = 'm/revision';
+const TERM_KEY = 'm/term';
+const LOCK_FILE = 'leader.pid';
+/** LMDB maps this much address space; facts of 1,000 nodes and 128k PGs take some 100 MiB. */
+const MAP_BYTES = 4 * 1024 ** 3;
+
+const OWN_FILES = new Set([LOCK_FILE, 'data.mdb', 'lock.mdb']);
+
+export interface EmbeddedStore extends MetadataStore {
+  close(): Promise<void>;
+}
+
+/** `directory` is created when absent; one that holds other files is refused (`foreign-data`). */
+export function openEmbeddedStore(directory: string): EmbeddedStore {
+  prepareDirectory(directory);
+  let database: RootDatabase<string, string>;
+  try {
+    database = open<string, string>({
+      path: directory,
+      encoding: 'string',
+      mapSize: MAP_BYTES,
+      noSubdir: false,
+    });
+  } catch (error) {
+    throw new StorageError(
+      'corrupt',
+      `Metadata store "${directory}" cannot be opened: ${describeError(error)}`,
+      { directory },
+      error,
+    );
+  }
+  let isLeading = false;
+  const numberAt = (key: string): number => Number(database.get(key) ?? '0');
+  return {
+    async campaign() {
+      takeLock(directory);
+      isLeading = true;
+      const term = numberAt(TERM_KEY) + 1;
+      database.transactionSync(() => database.putSync(TERM_KEY, String(term)));
+      return { term };
+    },
+    async load(): Promise<StoreSnapshot> {
+      const entries = [];
+      for (const { key, value } of database.getRange({
+        start: RECORD_PREFIX,
+        end: `${RECORD_PREFIX}\uffff`,
+      })) {
+        entries.push({ key: key.slice(RECORD_PREFIX.length), value });
+      }
+      return { revision: numberAt(REVISION_KEY), entries };
+    },
+    async commit(changes: readonly StoreChange[], expectedRevision: number): Promise<number> {
+      if (!isLeading) {
+        throw new StorageError('conflict', `Metadata store "${directory}" is not led by this process`);
+      }
+      const revision = numberAt(REVISION_KEY);
+      if (revision !== expectedRevision) {
+        throw new StorageError(
+          'conflict',
+          `Metadata store "${directory}" is at revision ${revision}, expected ${expectedRevision}`,
+          { revision, expectedRevision },
+        );
+      }
+      database.transactionSync(() => {
+        for (const change of changes) {
+          if (change.value === null) database.removeSync(RECORD_PREFIX + change.key);
+          else database.putSync(RECORD_PREFIX + change.key, change.value);
+        }
+        database.putSync(REVISION_KEY, String(revision + 1));
+      });
+      return revision + 1;
+    },
+    async resign() {
+      if (!isLeading) return;
+      isLeading = false;
+      rmSync(join(directory, LOCK_FILE), { force: true });
+    },
+    async close() {
+      await this.resign();
+      await database.close();
+    },
+  };
+}
+
+function prepareDirectory(directory: string): void {
+  if (!existsSync(directory)) {
+    try {
+      mkdirSync(directory, { recursive: true });
+    } catch (error) {
+      throw new StorageError(
+        'invalid-argument',
+        `State directory "${directory}" cannot be created: ${describeError(error)}`,
+        { directory },
+        error,
+      );
+    }
+    return;
+  }
+  const foreign = readdirSync(directory).filter((name) => !OWN_FILES.has(name));
+  if (foreign.length > 0) {
+    throw new StorageError(
+      'foreign-data',
+      `State directory "${directory}" holds files that are not a metadata store's ("${foreign[0]}"); name an empty directory`,
+      { directory, foreign: foreign.slice(0, 5) },
+    );
+  }
+}
+
+/** The lock holds the process id and its start time, so that a used-again id is not taken for it. */
+function takeLock(directory: string): void {
+  const path = join(directory, LOCK_FILE);
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    try {
+      const file = openSync(path, 'wx', 0o600);
+      writeSync(file, `${process.pid} ${processStart(process.pid) ?? ''}`);
+      closeSync(file);
+      return;
+    } catch (error) {
+      assert(error instanceof Error, 'openSync throws errors');
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+    const [pidText, start] = readFileSync(path, 'utf8').split(' ');
+    const pid = Number(pidText);
+    if (pid !== process.pid && isAlive(pid, start ?? '')) {
+      throw new StorageError(
+        'conflict',
+        `State directory "${directory}" is in use by the scheduler with process id ${pid}; stop it or name another directory`,
+        { directory, pid },
+      );
+    }
+    rmSync(path, { force: true });
+  }
+  throw new StorageError('conflict', `State directory "${directory}" is contended by another process`);
+}
+
+function isAlive(pid: number, start: string): boolean {
+  const now = processStart(pid);
+  return now !== null && (start === '' || now === start);
+}
+
+/** Field 22 of /proc/PID/stat: clock ticks after boot at which the process began; null when it is gone. */
+function processStart(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+  } catch {
+    // No such process (or no /proc): the lock's owner cannot be shown to live.
+    return null;
+  }
+}

@@ -1,0 +1,445 @@
+/**
+ * Control messages ⇄ bytes: protobuf by reflection over `proto/cistern/control.proto`. Decoded
+ * values are checked (ids, known words, safe numbers) before anyone acts on them.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import protobuf from 'protobufjs';
+import { StorageError, describeError } from '../base/errors.ts';
+import { ID_MAX, diskId, nodeId, pgId, volumeId } from '../base/ids.ts';
+import type {
+  ClusterMap,
+  ClusterMapDelta,
+  MapDisk,
+  MapNode,
+  MapPg,
+  MapVolume,
+} from '../model/cluster-map.ts';
+import type { GrantReply, GrantRequest, ManagerMessage, NodeMessage } from '../model/control.ts';
+import type {
+  AttachmentReport,
+  AttachmentStatus,
+  DiskReport,
+  DiskStatus,
+  JoinReport,
+  MemberFailure,
+  NodeHello,
+  NodeReport,
+  PgUsage,
+  VolumeUsage,
+} from '../model/node-report.ts';
+
+/** A map of 128k PGs takes about 4 MiB; everything above this is hostile. */
+export const CONTROL_MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const DISK_STATUSES: readonly DiskStatus[] = ['opening', 'serving', 'failed'];
+const ATTACHMENT_STATUSES: readonly AttachmentStatus[] = ['opening', 'serving', 'paused', 'closing'];
+
+export interface ControlCodec {
+  encodeNodeMessage(message: NodeMessage): Buffer;
+  decodeNodeMessage(bytes: Uint8Array): NodeMessage;
+  encodeManagerMessage(message: ManagerMessage): Buffer;
+  decodeManagerMessage(bytes: Uint8Array): ManagerMessage;
+  encodeGrantRequest(request: GrantRequest): Buffer;
+  decodeGrantRequest(bytes: Uint8Array): GrantRequest;
+  encodeGrantReply(reply: GrantReply): Buffer;
+  decodeGrantReply(bytes: Uint8Array): GrantReply;
+}
+
+/** Reads the definitions below `protoDirectory` once; the codec itself holds no state. */
+export function loadControlCodec(protoDirectory: string): ControlCodec {
+  const source = readFileSync(join(protoDirectory, 'cistern', 'control.proto'), 'utf8');
+  const root = protobuf.parse(source, { keepCase: false }).root;
+  const type = (name: string): protobuf.Type => root.lookupType(`cistern.control.${name}`);
+  const nodeMessage = type('NodeMessage');
+  const managerMessage = type('ManagerMessage');
+  const grantRequest = type('GrantRequest');
+  const grantReply = type('GrantReply');
+  return {
+    encodeNodeMessage: (message) => encode(nodeMessage, nodeMessageFields(message)),
+    decodeNodeMessage: (bytes) => decode(nodeMessage, bytes, readNodeMessage),
+    encodeManagerMessage: (message) => encode(managerMessage, managerMessageFields(message)),
+    decodeManagerMessage: (bytes) => decode(managerMessage, bytes, readManagerMessage),
+    encodeGrantRequest: (request) => encode(grantRequest, { ...request }),
+    decodeGrantRequest: (bytes) => decode(grantRequest, bytes, readGrantRequest),
+    encodeGrantReply: (reply) => encode(grantReply, { ...reply }),
+    decodeGrantReply: (bytes) => decode(grantReply, bytes, readGrantReply),
+  };
+}
+
+function encode(type: protobuf.Type, fields: Fields): Buffer {
+  return Buffer.from(type.encode(type.fromObject(withoutNulls(fields))).finish());
+}
+
+/** Protobuf knows absence, not null. */
+function withoutNulls(value: Fields): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  for (const [key, entry] of Object.entries(value)) {
+    if (entry === null || entry === undefined) continue;
+    if (Array.isArray(entry)) {
+      result[key] = entry.map((item: unknown) =>
+        typeof item === 'object' && item !== null ? withoutNulls(item as Fields) : item,
+      );
+    } else {
+      result[key] = typeof entry === 'object' ? withoutNulls(entry as Fields) : entry;
+    }
+  }
+  return result;
+}
+
+function decode<T>(type: protobuf.Type, bytes: Uint8Array, read: (fields: Fields) => T): T {
+  if (bytes.length > CONTROL_MESSAGE_BYTES_MAX) {
+    throw protocolError(`${type.name} has ${bytes.length} bytes`, CONTROL_MESSAGE_BYTES_MAX);
+  }
+  let fields: Fields;
+  try {
+    fields = type.toObject(type.decode(bytes), { longs: Number, defaults: true, arrays: true });
+  } catch (error) {
+    throw new StorageError(
+      'protocol',
+      `Control message ${type.name} cannot be decoded: ${describeError(error)}`,
+      { type: type.name },
+      error,
+    );
+  }
+  return read(fields);
+}
+
+function protocolError(what: string, allowed: unknown): StorageError {
+  return new StorageError('protocol', `Control message: ${what}, allowed: ${String(allowed)}`, {
+    what,
+  });
+}
+
+// ── Field readers ────────────────────────────────────────────────────────────────────────────
+
+function text(fields: Fields, name: string): string {
+  const value = fields[name];
+  if (typeof value !== 'string') throw protocolError(`field "${name}" is no text`, 'text');
+  return value;
+}
+
+function optionalText(fields: Fields, name: string): string | null {
+  const value = fields[name];
+  return typeof value === 'string' && value !== '' ? value : null;
+}
+
+function size(fields: Fields, name: string): number {
+  const value = fields[name];
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+    throw protocolError(`field "${name}" is ${String(value)}`, '0 to 2^53 - 1');
+  }
+  return value;
+}
+
+function real(fields: Fields, name: string): number {
+  const value = fields[name];
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
+    throw protocolError(`field "${name}" is ${String(value)}`, 'a number from 0');
+  }
+  return value;
+}
+
+function id(fields: Fields, name: string): number {
+  const value = size(fields, name);
+  if (value > ID_MAX) throw protocolError(`field "${name}" is ${value}`, `0 to ${ID_MAX}`);
+  return value;
+}
+
+function flag(fields: Fields, name: string): boolean {
+  return fields[name] === true;
+}
+
+function word<T extends string>(fields: Fields, name: string, words: readonly T[]): T {
+  const value = fields[name];
+  const found = words.find((candidate) => candidate === value);
+  if (found === undefined) {
+    throw protocolError(`field "${name}" is ${JSON.stringify(value)}`, words.join(', '));
+  }
+  return found;
+}
+
+function each<T>(fields: Fields, name: string, read: (item: Fields) => T): readonly T[] {
+  const value = fields[name];
+  if (!Array.isArray(value)) throw protocolError(`field "${name}" is no list`, 'a list');
+  return value.map((item) => read(item as Fields));
+}
+
+function ids<T>(fields: Fields, name: string, make: (value: number) => T): readonly T[] {
+  const value = fields[name];
+  if (!Array.isArray(value)) throw protocolError(`field "${name}" is no list`, 'a list');
+  return value.map((item) => make(id({ item }, 'item')));
+}
+
+function part(fields: Fields, name: string): Fields | null {
+  const value = fields[name];
+  return typeof value === 'object' && value !== null ? (value as Fields) : null;
+}
+
+// ── Node → manager ───────────────────────────────────────────────────────────────────────────
+
+function nodeMessageFields(message: NodeMessage): Fields {
+  return message.kind === 'hello'
+    ? { hello: message.hello }
+    : { report: { ...message.report, sequence: message.sequence } };
+}
+
+function readNodeMessage(fields: Fields): NodeMessage {
+  const hello = part(fields, 'hello');
+  if (hello !== null) return { kind: 'hello', hello: readHello(hello) };
+  const report = part(fields, 'report');
+  if (report !== null) {
+    return { kind: 'report', sequence: size(report, 'sequence'), report: readReport(report) };
+  }
+  throw protocolError('it is empty', 'hello, report');
+}
+
+function readHello(fields: Fields): NodeHello {
+  return {
+    clusterId: text(fields, 'clusterId'),
+    agentId: text(fields, 'agentId'),
+    executorId: text(fields, 'executorId'),
+    hostname: text(fields, 'hostname'),
+    incarnation: text(fields, 'incarnation'),
+    version: text(fields, 'version'),
+    dataAddress: text(fields, 'dataAddress'),
+    grantAddress: text(fields, 'grantAddress'),
+    mapVersion: size(fields, 'mapVersion'),
+    term: size(fields, 'term'),
+  };
+}
+
+function readReport(fields: Fields): NodeReport {
+  return {
+    mapVersion: size(fields, 'mapVersion'),
+    disks: each(fields, 'disks', readDiskReport),
+    joins: each(fields, 'joins', readJoinReport),
+    failures: each(fields, 'failures', readMemberFailure),
+    attachments: each(fields, 'attachments', readAttachmentReport),
+    volumeUsage: each(fields, 'volumeUsage', readVolumeUsage),
+    pgUsage: each(fields, 'pgUsage', readPgUsage),
+    cpuSeconds: real(fields, 'cpuSeconds'),
+    memoryBytes: size(fields, 'memoryBytes'),
+  };
+}
+
+function readDiskReport(fields: Fields): DiskReport {
+  return {
+    id: diskId(id(fields, 'id')),
+    uuid: text(fields, 'uuid'),
+    status: word(fields, 'status', DISK_STATUSES),
+    error: text(fields, 'error'),
+    capacityBytes: size(fields, 'capacityBytes'),
+    usedBytes: size(fields, 'usedBytes'),
+    path: text(fields, 'path'),
+    extentCount: size(fields, 'extentCount'),
+    dirtyExtentCount: size(fields, 'dirtyExtentCount'),
+    checksumErrorCount: size(fields, 'checksumErrorCount'),
+  };
+}
+
+function readJoinReport(fields: Fields): JoinReport {
+  return {
+    pg: pgId(id(fields, 'pg')),
+    disk: diskId(id(fields, 'disk')),
+    epoch: id(fields, 'epoch'),
+    totalBytes: size(fields, 'totalBytes'),
+    doneBytes: size(fields, 'doneBytes'),
+    isComplete: flag(fields, 'isComplete'),
+    error: text(fields, 'error'),
+  };
+}
+
+function readMemberFailure(fields: Fields): MemberFailure {
+  return {
+    pg: pgId(id(fields, 'pg')),
+    epoch: id(fields, 'epoch'),
+    disk: diskId(id(fields, 'disk')),
+    reason: text(fields, 'reason'),
+    sinceMs: size(fields, 'sinceMs'),
+  };
+}
+
+function readAttachmentReport(fields: Fields): AttachmentReport {
+  return {
+    volume: volumeId(id(fields, 'volume')),
+    generation: id(fields, 'generation'),
+    status: word(fields, 'status', ATTACHMENT_STATUSES),
+    reason: text(fields, 'reason'),
+    socketPath: text(fields, 'socketPath'),
+    tcpUri: text(fields, 'tcpUri'),
+    clientCount: size(fields, 'clientCount'),
+    readOps: size(fields, 'readOps'),
+    writeOps: size(fields, 'writeOps'),
+    readBytes: size(fields, 'readBytes'),
+    writeBytes: size(fields, 'writeBytes'),
+    readMicros: size(fields, 'readMicros'),
+    writeMicros: size(fields, 'writeMicros'),
+  };
+}
+
+function readVolumeUsage(fields: Fields): VolumeUsage {
+  return {
+    volume: volumeId(id(fields, 'volume')),
+    disk: diskId(id(fields, 'disk')),
+    bytes: size(fields, 'bytes'),
+  };
+}
+
+function readPgUsage(fields: Fields): PgUsage {
+  return {
+    pg: pgId(id(fields, 'pg')),
+    disk: diskId(id(fields, 'disk')),
+    bytes: size(fields, 'bytes'),
+  };
+}
+
+// ── Manager → node ───────────────────────────────────────────────────────────────────────────
+
+function managerMessageFields(message: ManagerMessage): Fields {
+  switch (message.kind) {
+    case 'welcome':
+      return { welcome: withoutKind(message) };
+    case 'refusal':
+      return { refusal: withoutKind(message) };
+    case 'lease':
+      return { lease: withoutKind(message) };
+    case 'map':
+      return { mapFull: message.map };
+    case 'delta':
+      return { mapDelta: message.delta };
+  }
+}
+
+function withoutKind(message: ManagerMessage): Fields {
+  const { kind: _, ...fields } = message;
+  return fields;
+}
+
+function readManagerMessage(fields: Fields): ManagerMessage {
+  const welcome = part(fields, 'welcome');
+  if (welcome !== null) {
+    return {
+      kind: 'welcome',
+      term: size(welcome, 'term'),
+      node: nodeId(id(welcome, 'node')),
+      leaseMs: id(welcome, 'leaseMs'),
+      resyncBytesPerSecond: size(welcome, 'resyncBytesPerSecond'),
+      concurrentJoins: id(welcome, 'concurrentJoins'),
+    };
+  }
+  const refusal = part(fields, 'refusal');
+  if (refusal !== null) {
+    return { kind: 'refusal', term: size(refusal, 'term'), reason: text(refusal, 'reason') };
+  }
+  const lease = part(fields, 'lease');
+  if (lease !== null) {
+    return {
+      kind: 'lease',
+      term: size(lease, 'term'),
+      sequence: size(lease, 'sequence'),
+      durationMs: id(lease, 'durationMs'),
+    };
+  }
+  const full = part(fields, 'mapFull');
+  if (full !== null) return { kind: 'map', map: readMap(full) };
+  const delta = part(fields, 'mapDelta');
+  if (delta !== null) return { kind: 'delta', delta: readDelta(delta) };
+  throw protocolError('it is empty', 'welcome, refusal, lease, map, delta');
+}
+
+function readMap(fields: Fields): ClusterMap {
+  return {
+    clusterId: text(fields, 'clusterId'),
+    term: size(fields, 'term'),
+    version: size(fields, 'version'),
+    nodes: each(fields, 'nodes', readMapNode),
+    disks: each(fields, 'disks', readMapDisk),
+    pgs: each(fields, 'pgs', readMapPg),
+    volumes: each(fields, 'volumes', readMapVolume),
+    nextVolume: id(fields, 'nextVolume'),
+  };
+}
+
+function readDelta(fields: Fields): ClusterMapDelta {
+  return {
+    ...readMap(fields),
+    fromVersion: size(fields, 'fromVersion'),
+    removedNodes: ids(fields, 'removedNodes', nodeId),
+    removedDisks: ids(fields, 'removedDisks', diskId),
+    removedPgs: ids(fields, 'removedPgs', pgId),
+    removedVolumes: ids(fields, 'removedVolumes', volumeId),
+  };
+}
+
+function readMapNode(fields: Fields): MapNode {
+  return {
+    id: nodeId(id(fields, 'id')),
+    hostname: text(fields, 'hostname'),
+    zone: optionalText(fields, 'zone'),
+    dataAddress: optionalText(fields, 'dataAddress'),
+    grantAddress: optionalText(fields, 'grantAddress'),
+    isFenced: flag(fields, 'isFenced'),
+  };
+}
+
+function readMapDisk(fields: Fields): MapDisk {
+  return {
+    id: diskId(id(fields, 'id')),
+    node: nodeId(id(fields, 'node')),
+    uuid: text(fields, 'uuid'),
+  };
+}
+
+function readMapPg(fields: Fields): MapPg {
+  return {
+    id: pgId(id(fields, 'id')),
+    epoch: id(fields, 'epoch'),
+    inSync: ids(fields, 'inSync', diskId),
+    joining: ids(fields, 'joining', diskId),
+    minInSync: id(fields, 'minInSync'),
+  };
+}
+
+function readMapVolume(fields: Fields): MapVolume {
+  const attachedTo = fields['attachedTo'];
+  const pgCount = id(fields, 'pgCount');
+  if (pgCount === 0 || (pgCount & (pgCount - 1)) !== 0) {
+    throw protocolError(`field "pgCount" is ${pgCount}`, 'a power of two');
+  }
+  return {
+    id: volumeId(id(fields, 'id')),
+    name: text(fields, 'name'),
+    sizeBytes: size(fields, 'sizeBytes'),
+    pgBase: id(fields, 'pgBase'),
+    pgCount,
+    pgOffset: id(fields, 'pgOffset'),
+    pgStride: id(fields, 'pgStride'),
+    layer: id(fields, 'layer'),
+    generation: id(fields, 'generation'),
+    attachedTo: typeof attachedTo === 'number' ? nodeId(id(fields, 'attachedTo')) : null,
+    isFull: flag(fields, 'isFull'),
+  };
+}
+
+// ── Grants ───────────────────────────────────────────────────────────────────────────────────
+
+function readGrantRequest(fields: Fields): GrantRequest {
+  return {
+    clusterId: text(fields, 'clusterId'),
+    node: nodeId(id(fields, 'node')),
+    term: size(fields, 'term'),
+    mapVersion: size(fields, 'mapVersion'),
+  };
+}
+
+function readGrantReply(fields: Fields): GrantReply {
+  return {
+    isGranted: flag(fields, 'isGranted'),
+    reason: text(fields, 'reason'),
+    mapVersion: size(fields, 'mapVersion'),
+    node: nodeId(id(fields, 'node')),
+  };
+}
