@@ -16,6 +16,11 @@ export interface ClusterRecord {
   readonly nextJob: number;
   readonly nextEvent: number;
   readonly mapVersion: number;
+  /**
+   * Every registered node is known to have applied a map of at least this version, as far as the set
+   * of registered nodes goes: older sets cannot be in use any more (fencing.ts).
+   */
+  readonly votersSettledVersion: number;
   readonly createdAtMs: number;
 }
 
@@ -44,6 +49,13 @@ export interface NodeRecord {
   readonly unavailableFromMs: number | null;
   readonly unavailableUntilMs: number | null;
   readonly joinedAtMs: number;
+  /**
+   * The map version in which the node entered the map: it counts in majorities of peers from then on
+   * (DESIGN 5). null before its executor's first hello.
+   */
+  readonly registeredAtVersion: number | null;
+  /** The map version in which the node left the map for good (admin `gone`). */
+  readonly removedAtVersion: number | null;
 }
 
 export type DiskKind = 'mount' | 'path' | 'root';
@@ -105,6 +117,8 @@ export interface PoolRecord {
   readonly expandCooldownMs: number;
   readonly isAutoExpand: boolean;
   readonly lastExpandAtMs: number;
+  /** A disk is at the hard limit: allocating writes to the pool's volumes get ENOSPC. */
+  readonly isFull: boolean;
 }
 
 /** PGs with one replica count of one pool: `pgBase` … `pgBase + pgCount - 1`. */

@@ -7,6 +7,7 @@ import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
 import type { ManagerOptions } from './contract.ts';
 import type { Facts } from './facts.ts';
 import type { MesosState } from './mesos-state.ts';
+import type { Work } from './work.ts';
 
 /** What Mesos says of the executor: `dead` is its word that the container is gone. */
 export type ExecutorLife = 'unknown' | 'running' | 'dead';
@@ -28,6 +29,12 @@ export interface ObservedNode {
   fencedAtMs: number | null;
   mapVersion: number;
   executor: ExecutorLife;
+  /** When this manager last granted a lease; its start while it has not: an earlier one may have. */
+  leaseGrantedAtMs: number;
+  /** A lease is granted, and a fence lifted, only to a node that reports at least this map version. */
+  requiredVersion: number;
+  /** Since when the node is neither heard nor trusted to come back at once; null while it is up. */
+  awaySinceMs: number | null;
 }
 
 export interface ObservedDisk {
@@ -46,6 +53,8 @@ export interface State {
   /** Disks that each pool wants beyond those it has, and why: set by capacity, read by offers. */
   readonly expansion: Map<string, ExpansionWish>;
   readonly mesos: MesosState;
+  /** What the planners remember between steps. */
+  readonly work: Work;
   /** When this manager began to lead, on its clock. */
   readonly startedAtMs: number;
 }

@@ -1,0 +1,71 @@
+/**
+ * What the manager remembers between steps beside facts and observations: indexes derived from the
+ * facts, and flags that say which planner has something to do. Nothing here is durable; a manager that
+ * starts makes it anew from the facts (bootstrap.ts), and `checkInvariants` compares the indexes with
+ * their source.
+ */
+import type { DiskId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
+import type { IoSample } from './rates.ts';
+
+/** A command that is answered later: when what it waits for has happened, or at its deadline. */
+export interface PendingCommand {
+  readonly requestId: string;
+  readonly kind: 'attach' | 'detach';
+  readonly volume: VolumeId;
+  /** attach: where to. */
+  readonly node: NodeId | null;
+  readonly deadlineMs: number;
+}
+
+/** A member that failed on a living node is not asked back at once: each failure doubles the pause. */
+export interface Distrust {
+  readonly untilMs: number;
+  readonly pauseMs: number;
+}
+
+export interface Work {
+  /** PGs that have the disk as a member, in sync or joining. */
+  readonly pgsOfDisk: Map<DiskId, Set<PgId>>;
+  /** PGs whose members are not what their target says. */
+  readonly unsettled: Set<PgId>;
+  /** Pools whose placement has to be planned again, with the cause of the last change. */
+  readonly replan: Map<string, string>;
+  /** Whether members, targets or joins changed since the moves were planned. */
+  isMovesDirty: boolean;
+  /** Whether moves or their bytes changed since the jobs were counted. */
+  isJobsDirty: boolean;
+  readonly nodeOfSession: Map<string, NodeId>;
+  readonly pending: PendingCommand[];
+  /** When an event was recorded, by kind, subject and message: the same one is not repeated soon. */
+  readonly recentEvents: Map<string, number>;
+  readonly distrust: Map<DiskId, Distrust>;
+  /** Why each pool's placement is not as its policy asks; empty when it is. */
+  readonly explanations: Map<string, readonly string[]>;
+  readonly ioSamples: Map<VolumeId, IoSample>;
+  /** Clock times at which slower planners are due. */
+  nextCapacityAtMs: number;
+  nextMovesAtMs: number;
+  nextJobsAtMs: number;
+  /** When each pool may ask for another expansion. */
+  readonly expandAfterMs: Map<string, number>;
+}
+
+export function createWork(): Work {
+  return {
+    pgsOfDisk: new Map(),
+    unsettled: new Set(),
+    replan: new Map(),
+    isMovesDirty: true,
+    isJobsDirty: true,
+    nodeOfSession: new Map(),
+    pending: [],
+    recentEvents: new Map(),
+    distrust: new Map(),
+    explanations: new Map(),
+    ioSamples: new Map(),
+    nextCapacityAtMs: Number.NEGATIVE_INFINITY,
+    nextMovesAtMs: Number.NEGATIVE_INFINITY,
+    nextJobsAtMs: Number.NEGATIVE_INFINITY,
+    expandAfterMs: new Map(),
+  };
+}
