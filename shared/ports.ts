@@ -91,6 +91,11 @@ export interface DiskFailure {
 export interface DiskFile {
   readSync(target: Uint8Array, offset: number): void;
   writeSync(source: Uint8Array, offset: number): void;
+  /**
+   * Reads only if no device has to be waited for; false, with `target` undefined, when it would
+   * have to (or when that cannot be told): `read` then. Throws as `readSync` does.
+   */
+  readCached(target: Uint8Array, offset: number): boolean;
   read(target: Uint8Array, offset: number, done: (failure: DiskFailure | null) => void): void;
   write(source: Uint8Array, offset: number, done: (failure: DiskFailure | null) => void): void;
   /** `fdatasync`: everything written before this call was made is durable when `done` reports success. */
@@ -122,7 +127,10 @@ export interface IndexChange {
 export interface Disk {
   /** For people: the directory's path. */
   readonly path: string;
-  /** Names may hold one level of folder (`slabs/0001.slab`). Creates when absent and `create`. */
+  /**
+   * Names may hold one level of folder (`slabs/0001.slab`). Creates when absent and `create`; the
+   * name of a created file is durable when this returns.
+   */
   open(name: string, options: { readonly create: boolean }): DiskFile;
   openIndex(name: string): DiskIndex;
   exists(name: string): boolean;
@@ -132,6 +140,7 @@ export interface Disk {
   readFile(name: string): Uint8Array;
   /** Atomic and durable: afterwards the file is either the old or the new one, whatever happens. */
   writeFile(name: string, bytes: Uint8Array): void;
+  /** After power loss the file may be there again. Absent files are no error. */
   remove(name: string): void;
   /** Of the file system that holds the directory. */
   space(): { readonly totalBytes: number; readonly freeBytes: number };
