@@ -9,12 +9,27 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const stamp = join(root, 'dist', '.built');
-const SOURCES = ['shared', 'scheduler', 'executor', 'cli', 'dev', 'bench', 'test', 'dashboard', 'proto', 'scripts'];
+const SOURCES = [
+  'shared',
+  'scheduler',
+  'executor',
+  'cli',
+  'dev',
+  'bench',
+  'test',
+  'dashboard',
+  'proto',
+  'scripts',
+];
 const FILES = ['package.json', 'tsconfig.json'];
 
 if (process.argv.includes('--if-needed') && !isStale()) process.exit(0);
 
-run('types and modules', process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.']);
+run('types and modules', process.execPath, [
+  join(root, 'node_modules/typescript/bin/tsc'),
+  '-p',
+  '.',
+]);
 run('dashboard', process.execPath, [join(root, 'scripts/build-dashboard.mjs')]);
 run('executor artefact', process.execPath, [join(root, 'scripts/build-artefact.mjs')]);
 mkdirSync(dirname(stamp), { recursive: true });
@@ -41,7 +56,8 @@ function isNewer(path, builtAt) {
   if (!existsSync(path)) return false;
   for (const entry of readdirSync(path, { withFileTypes: true })) {
     const child = join(path, entry.name);
-    if (entry.isDirectory() ? isNewer(child, builtAt) : statSync(child).mtimeMs > builtAt) return true;
+    if (entry.isDirectory() ? isNewer(child, builtAt) : statSync(child).mtimeMs > builtAt)
+      return true;
   }
   return false;
 }

@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import protobuf from 'protobufjs';
-import { StorageError, describeError } from '../base/errors.ts';
-import { ID_MAX, diskId, nodeId, pgId, volumeId } from '../base/ids.ts';
+import { describeError, StorageError } from '../base/errors.ts';
+import { diskId, ID_MAX, nodeId, pgId, volumeId } from '../base/ids.ts';
 import type {
   ClusterMap,
   ClusterMapDelta,
@@ -35,7 +35,12 @@ export const CONTROL_MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 type Fields = Readonly<Record<string, unknown>>;
 
 const DISK_STATUSES: readonly DiskStatus[] = ['opening', 'serving', 'failed'];
-const ATTACHMENT_STATUSES: readonly AttachmentStatus[] = ['opening', 'serving', 'paused', 'closing'];
+const ATTACHMENT_STATUSES: readonly AttachmentStatus[] = [
+  'opening',
+  'serving',
+  'paused',
+  'closing',
+];
 
 export interface ControlCodec {
   encodeNodeMessage(message: NodeMessage): Buffer;

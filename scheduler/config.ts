@@ -1,0 +1,216 @@
+/**
+ * Command line and environment → a frozen `Config`. Every setting has an environment variable, because
+ * Marathon deploys with those; the command line wins. `docs/operations.md` lists them all.
+ */
+import { join } from 'node:path';
+import yargs from 'yargs';
+import { invalidField } from '../shared/base/errors.ts';
+import type { LogLevel } from '../shared/ports.ts';
+
+export interface Config {
+  readonly clusterName: string;
+  /** Base URLs of Mesos masters, tried in turn. */
+  readonly masters: readonly string[];
+  readonly contentType: 'protobuf' | 'json';
+  readonly credentials: { readonly principal: string; readonly secret: string } | null;
+  readonly stateDirectory: string;
+  readonly role: string;
+  readonly principal: string;
+  readonly user: string;
+  readonly failoverTimeoutSeconds: number;
+  readonly host: string;
+  /** Host that executors and browsers reach us by. */
+  readonly advertisedHost: string;
+  readonly apiPort: number;
+  readonly controlPort: number;
+  readonly artefactDirectory: string | null;
+  readonly executorCommand: string | null;
+  readonly executorEnvironment: Readonly<Record<string, string>>;
+  readonly executorCpus: number;
+  readonly executorMemoryMb: number;
+  readonly leaseMs: number;
+  readonly rebuildAfterMs: number;
+  readonly resyncBytesPerSecond: number;
+  readonly concurrentJoinsPerDisk: number;
+  readonly pgCount: number;
+  readonly claimPerNode: number | null;
+  readonly claimNodes: number | null;
+  readonly expandAtRatio: number;
+  readonly fullAtRatio: number;
+  readonly expandCooldownMs: number;
+  readonly overcommitRatio: number;
+  readonly logLevel: LogLevel;
+}
+
+const LOG_LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
+
+/** Throws `invalid-argument` naming the setting, what was given and what is allowed. */
+export function readConfig(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): Config {
+  const given = yargs([...argv])
+    .scriptName('cistern-scheduler')
+    .usage('$0 --master URL [options]')
+    .options({
+      name: { type: 'string', describe: 'Name of the cluster' },
+      master: { type: 'string', describe: 'Mesos masters: http://host:5050[,http://…]' },
+      'content-type': { type: 'string', describe: 'protobuf, or json for debugging' },
+      'state-dir': { type: 'string', describe: 'Directory of the metadata store' },
+      role: { type: 'string', describe: 'Mesos role that reserves the disks' },
+      principal: { type: 'string', describe: 'Mesos principal' },
+      'secret-file': { type: 'string', describe: 'File with the secret of the principal' },
+      user: { type: 'string', describe: 'Unix user of the executors' },
+      host: { type: 'string', describe: 'Address to listen on' },
+      'advertise-host': { type: 'string', describe: 'Host by which executors reach us' },
+      'api-port': { type: 'string', describe: 'Port of the operator API (Marathon: PORT0)' },
+      'control-port': { type: 'string', describe: 'Port for executors (Marathon: PORT1)' },
+      'artefact-dir': { type: 'string', describe: 'Directory with the executor artefact' },
+      'executor-command': { type: 'string', describe: 'Start executors from a path instead' },
+      'log-level': { type: 'string', choices: LOG_LEVELS, describe: 'Least level logged' },
+    })
+    .strict()
+    .exitProcess(false)
+    .fail((message, error) => {
+      throw error ?? invalidField('command line', message, 'see --help');
+    })
+    .parseSync();
+
+  const read = new SettingReader(given as Readonly<Record<string, unknown>>, environment);
+  const host = read.text('host', 'HOST_LISTEN', '0.0.0.0');
+  const principal = read.text('principal', 'PRINCIPAL', 'cistern');
+  const secret = environment['CISTERN_SECRET'];
+  return Object.freeze({
+    clusterName: read.text('name', 'NAME', 'cistern'),
+    masters: read.masters(),
+    contentType: read.word('content-type', 'CONTENT_TYPE', ['protobuf', 'json'] as const),
+    credentials: secret === undefined ? null : { principal, secret },
+    stateDirectory: read.text('state-dir', 'STATE_DIR', join(process.cwd(), 'cistern-state')),
+    role: read.text('role', 'ROLE', 'cistern'),
+    principal,
+    user: read.text('user', 'USER', 'root'),
+    failoverTimeoutSeconds: read.number('', 'FAILOVER_TIMEOUT_SECONDS', 28 * 86_400, 60, 3e8),
+    host,
+    advertisedHost: read.text(
+      'advertise-host',
+      'ADVERTISE_HOST',
+      environment['HOST'] ?? (host === '0.0.0.0' ? '127.0.0.1' : host),
+    ),
+    apiPort: read.port('api-port', 'API_PORT', environment['PORT0'], 7400),
+    controlPort: read.port('control-port', 'CONTROL_PORT', environment['PORT1'], 7401),
+    artefactDirectory: read.optionalText('artefact-dir', 'ARTEFACT_DIR'),
+    executorCommand: read.optionalText('executor-command', 'EXECUTOR_COMMAND'),
+    executorEnvironment: read.environmentMap('EXECUTOR_ENV'),
+    executorCpus: read.number('', 'EXECUTOR_CPUS', 0.5, 0.01, 64),
+    executorMemoryMb: read.number('', 'EXECUTOR_MEMORY_MB', 256, 32, 1_000_000),
+    leaseMs: read.number('', 'LEASE_MS', 4_000, 500, 60_000),
+    rebuildAfterMs: read.number('', 'REBUILD_AFTER_SECONDS', 600, 0, 1e6) * 1000,
+    resyncBytesPerSecond: read.number('', 'RESYNC_MIB_PER_SECOND', 200, 0, 1e6) * 1024 * 1024,
+    concurrentJoinsPerDisk: read.number('', 'JOINS_PER_DISK', 4, 1, 1000),
+    pgCount: read.powerOfTwo('PG_COUNT', 256),
+    claimPerNode: read.optionalCount('CLAIM_PER_NODE'),
+    claimNodes: read.optionalCount('CLAIM_NODES'),
+    expandAtRatio: read.number('', 'EXPAND_AT_PERCENT', 80, 1, 99) / 100,
+    fullAtRatio: read.number('', 'FULL_AT_PERCENT', 95, 2, 99) / 100,
+    expandCooldownMs: read.number('', 'EXPAND_COOLDOWN_SECONDS', 60, 0, 1e6) * 1000,
+    overcommitRatio: read.number('', 'OVERCOMMIT_RATIO', 10, 0.1, 1000),
+    logLevel: read.word('log-level', 'LOG_LEVEL', ['info', 'error', 'warn', 'debug'] as const),
+  });
+}
+
+/** Looks a setting up on the command line, then as `CISTERN_…`, then takes the default. */
+class SettingReader {
+  readonly #given: Readonly<Record<string, unknown>>;
+  readonly #environment: Readonly<Record<string, string | undefined>>;
+
+  constructor(
+    given: Readonly<Record<string, unknown>>,
+    environment: Readonly<Record<string, string | undefined>>,
+  ) {
+    this.#given = given;
+    this.#environment = environment;
+  }
+
+  optionalText(option: string, variable: string): string | null {
+    const given = option === '' ? undefined : this.#given[option];
+    const value = typeof given === 'string' ? given : this.#environment[`CISTERN_${variable}`];
+    return value === undefined || value === '' ? null : value;
+  }
+
+  text(option: string, variable: string, fallback: string): string {
+    return this.optionalText(option, variable) ?? fallback;
+  }
+
+  /** The first word is the default. */
+  word<T extends string>(option: string, variable: string, words: readonly [T, ...T[]]): T {
+    const value = this.optionalText(option, variable) ?? words[0];
+    const found = words.find((word) => word === value);
+    if (found === undefined) throw invalidField(name(option, variable), value, words.join(', '));
+    return found;
+  }
+
+  number(option: string, variable: string, fallback: number, low: number, high: number): number {
+    const value = this.optionalText(option, variable);
+    if (value === null) return fallback;
+    const number = Number(value);
+    if (!Number.isFinite(number) || number < low || number > high) {
+      throw invalidField(name(option, variable), value, `${low} to ${high}`);
+    }
+    return number;
+  }
+
+  port(option: string, variable: string, assigned: string | undefined, fallback: number): number {
+    const value = this.optionalText(option, variable) ?? assigned;
+    if (value === undefined) return fallback;
+    const port = Number(value);
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+      throw invalidField(name(option, variable), value, '0 to 65535');
+    }
+    return port;
+  }
+
+  optionalCount(variable: string): number | null {
+    const value = this.optionalText('', variable);
+    if (value === null || value === 'all') return null;
+    const count = Number(value);
+    if (!Number.isInteger(count) || count < 1) {
+      throw invalidField(name('', variable), value, 'a whole number from 1, or all');
+    }
+    return count;
+  }
+
+  powerOfTwo(variable: string, fallback: number): number {
+    const value = this.number('', variable, fallback, 1, 1 << 20);
+    if (!Number.isInteger(value) || (value & (value - 1)) !== 0) {
+      throw invalidField(name('', variable), value, 'a power of two up to 1048576');
+    }
+    return value;
+  }
+
+  environmentMap(variable: string): Readonly<Record<string, string>> {
+    const value = this.optionalText('', variable);
+    if (value === null) return {};
+    const pairs: Record<string, string> = {};
+    for (const pair of value.split(',')) {
+      const cut = pair.indexOf('=');
+      if (cut < 1) throw invalidField(name('', variable), pair, 'NAME=value[,NAME=value…]');
+      pairs[pair.slice(0, cut)] = pair.slice(cut + 1);
+    }
+    return pairs;
+  }
+
+  masters(): readonly string[] {
+    const value = this.text('master', 'MASTER', 'http://127.0.0.1:5050');
+    return value.split(',').map((entry) => {
+      const url = entry.includes('://') ? entry : `http://${entry}`;
+      if (!/^https?:\/\/[^/\s]+\/?$/.test(url)) {
+        throw invalidField('master', entry, 'http://host:port or https://host:port');
+      }
+      return url.replace(/\/$/, '');
+    });
+  }
+}
+
+function name(option: string, variable: string): string {
+  return option === '' ? `CISTERN_${variable}` : `--${option} (CISTERN_${variable})`;
+}
