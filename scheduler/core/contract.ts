@@ -8,7 +8,7 @@
  */
 import type { StorageError } from '../../shared/base/errors.ts';
 import type { DiskId, JobId, NodeId, VolumeId } from '../../shared/base/ids.ts';
-import type { SchedulerCall, SchedulerEvent } from '../../shared/mesos/messages.ts';
+import type { SchedulerCall, SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
 import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
 
 export type Event =

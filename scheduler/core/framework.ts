@@ -6,7 +6,7 @@
  * Nothing here sends: effects leave after the facts of the same step are committed, so a framework id,
  * a claim or a task's death is durable before Mesos hears of it.
  */
-import type { SchedulerEvent } from '../../shared/mesos/messages.ts';
+import type { SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
 import type { Effect } from './contract.ts';
 import type { Now, State } from './state.ts';
 
