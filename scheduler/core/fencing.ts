@@ -1,0 +1,159 @@
+/**
+ * Shutting out a node that went silent, until it is certain that it serves nothing (DESIGN 5).
+ *
+ *   up ──silent──▶ fenced, lease may run ──enough peers know, one lease + margin──▶ certainly not serving
+ *    ▲                      │                                                             │
+ *    └──────────────────────┴── says hello, applied the map, memberships are settled ◀────┘
+ *
+ * Without the manager a node's lease is extended by grants of a majority of the registered nodes. So a
+ * fence is effective once so many executors have applied it that the others, the fenced node included,
+ * are no majority: from then on the last grant runs out within one lease.
+ *
+ * "A majority" means: of the set of nodes in whatever map the fenced node has. The manager does not know
+ * which map that is, only a lower bound of its version: so the others must be no majority of *any* set
+ * since then. Sets change with `registeredAtVersion` and `removedAtVersion` of the node records.
+ */
+import type { NodeId } from '../../shared/base/ids.ts';
+import { formatNode } from '../../shared/base/ids.ts';
+import { formatDuration } from '../../shared/base/units.ts';
+import { recordEvent } from './events.ts';
+import { isNodeMapped } from './map.ts';
+import { observedNode } from './node-life.ts';
+import type { NodeRecord } from './records.ts';
+import type { Now, ObservedNode, State } from './state.ts';
+
+/** Peers extend leases in clusters of at least this many nodes. */
+const PEER_GRANTS_FROM = 3;
+/**
+ * After its start a manager gives executors this many leases of time to find it through Mesos before it
+ * fences those that it has not heard: peers keep them serving meanwhile.
+ */
+const START_GRACE_LEASES = 3;
+
+/** Every tick: fences the silent and the dead, and sees which fences have become effective. */
+export function superviseLeases(state: State, now: Now): void {
+  settleVoters(state);
+  for (const node of state.facts.nodes.values()) {
+    if (!isNodeMapped(node)) continue;
+    const observed = observedNode(state, node.id);
+    if (!node.isFenced) {
+      const reason = whyFence(state, observed, now.ms);
+      if (reason !== null) fence(state, node, reason, now);
+    }
+    updateLeaseEnd(state, node.id, now.ms);
+  }
+}
+
+/** The version that this step's changes will have. */
+export function nextMapVersion(state: State): number {
+  return state.facts.cluster.mapVersion + 1;
+}
+
+/** Lifts the fence: the node has applied every change that concerned it while it was shut out. */
+export function unfence(state: State, node: NodeRecord): void {
+  state.facts.nodes.update(node.id, { isFenced: false });
+  const observed = observedNode(state, node.id);
+  observed.fenceVersion = null;
+  observed.fencedAtMs = null;
+}
+
+function whyFence(state: State, observed: ObservedNode, nowMs: number): string | null {
+  const { silentMs, leaseMs } = state.options;
+  if (observed.executor === 'dead') return 'Mesos says that its executor is dead';
+  if (observed.lastReportAtMs === Number.NEGATIVE_INFINITY) {
+    const graceMs = START_GRACE_LEASES * leaseMs;
+    if (nowMs - state.startedAtMs < graceMs) return null;
+    return `it was not heard within ${formatDuration(graceMs)} of the manager's start`;
+  }
+  const silence = nowMs - observed.lastReportAtMs;
+  return silence < silentMs ? null : `it was silent for ${formatDuration(silence)}`;
+}
+
+function fence(state: State, node: NodeRecord, reason: string, now: Now): void {
+  state.facts.nodes.update(node.id, { isFenced: true });
+  const observed = observedNode(state, node.id);
+  observed.fenceVersion = nextMapVersion(state);
+  observed.fencedAtMs = null;
+  observed.requiredVersion = Math.max(observed.requiredVersion, observed.fenceVersion);
+  observed.leaseEndsAtMs = Number.POSITIVE_INFINITY;
+  observed.awaySinceMs ??= now.ms;
+  recordEvent(
+    state,
+    {
+      severity: 'warning',
+      kind: 'node.down',
+      message: `${formatNode(node.id)} (${node.hostname}) is shut out because ${reason}; its replicas are left out once its lease has certainly run out`,
+      subject: formatNode(node.id),
+    },
+    now,
+  );
+}
+
+function updateLeaseEnd(state: State, id: NodeId, nowMs: number): void {
+  const observed = observedNode(state, id);
+  const runsMs = state.options.leaseMs + state.options.leaseMarginMs;
+  if (observed.fenceVersion === null) {
+    observed.leaseEndsAtMs = Number.POSITIVE_INFINITY;
+    return;
+  }
+  if (observed.fencedAtMs === null && isFenceEffective(state, id, observed)) {
+    observed.fencedAtMs = nowMs;
+  }
+  if (observed.fencedAtMs === null) return;
+  // Where no peers could grant, only the manager's own last lease counts.
+  const from = votersSince(state, observed).some((set) => set.length >= PEER_GRANTS_FROM)
+    ? Math.max(observed.leaseGrantedAtMs, observed.fencedAtMs)
+    : observed.leaseGrantedAtMs;
+  if (observed.leaseEndsAtMs === Number.POSITIVE_INFINITY) observed.leaseEndsAtMs = from + runsMs;
+}
+
+/** Whether no set of peers that the node may know can still grant it a lease. */
+function isFenceEffective(state: State, id: NodeId, observed: ObservedNode): boolean {
+  const fenceVersion = observed.fenceVersion;
+  if (fenceVersion === null) return false;
+  return votersSince(state, observed).every((set) => {
+    if (set.length < PEER_GRANTS_FROM) return true;
+    const others = set.filter((voter) => voter === id || !knowsFence(state, voter, fenceVersion));
+    return others.length < Math.floor(set.length / 2) + 1;
+  });
+}
+
+/** It has applied the fence, or the operator vouched that it is dead for good. */
+function knowsFence(state: State, voter: NodeId, fenceVersion: number): boolean {
+  if (state.facts.nodes.get(voter).admin === 'gone') return true;
+  return observedNode(state, voter).mapVersion >= fenceVersion;
+}
+
+/** Every set of registered nodes since the oldest map that the node may still use. */
+function votersSince(state: State, observed: ObservedNode): readonly (readonly NodeId[])[] {
+  const since = Math.max(state.facts.cluster.votersSettledVersion, observed.mapVersion);
+  const nodes = [...state.facts.nodes.values()];
+  const versions = new Set([since]);
+  for (const node of nodes) {
+    for (const version of [node.registeredAtVersion, node.removedAtVersion]) {
+      if (version !== null && version > since) versions.add(version);
+    }
+  }
+  return [...versions].map((version) =>
+    nodes.filter((node) => isVoterAt(node, version)).map((node) => node.id),
+  );
+}
+
+function isVoterAt(node: NodeRecord, version: number): boolean {
+  if (node.registeredAtVersion === null || node.registeredAtVersion > version) return false;
+  return node.removedAtVersion === null || node.removedAtVersion > version;
+}
+
+/** Once all registered nodes know the newest set, older sets need not be considered any more. */
+function settleVoters(state: State): void {
+  const { facts } = state;
+  let newest = 0;
+  for (const node of facts.nodes.values()) {
+    newest = Math.max(newest, node.registeredAtVersion ?? 0, node.removedAtVersion ?? 0);
+  }
+  if (newest <= facts.cluster.votersSettledVersion) return;
+  for (const node of facts.nodes.values()) {
+    if (isNodeMapped(node) && observedNode(state, node.id).mapVersion < newest) return;
+  }
+  facts.updateCluster({ votersSettledVersion: newest });
+}

@@ -1,0 +1,84 @@
+/**
+ * The one place where PG records change, so that the epoch rule (every change of members is epoch + 1,
+ * DESIGN 4) and the indexes over PGs hold by construction. Who has to come and go is decided in
+ * membership.ts, where to in planner.ts.
+ */
+import { assert, present } from '../../shared/base/assert.ts';
+import type { DiskId, PgId } from '../../shared/base/ids.ts';
+import type { PgFamilyRecord, PgRecord } from './records.ts';
+import type { State } from './state.ts';
+
+export interface Members {
+  readonly inSync: readonly DiskId[];
+  readonly joining: readonly DiskId[];
+}
+
+/** A new PG: its members hold nothing yet, so all of them are in sync. */
+export function createPg(state: State, id: PgId, target: readonly DiskId[]): void {
+  assert(!state.facts.pgs.has(id), 'a PG is created once', { pg: id });
+  assert(target.length > 0, 'a PG has a first member', { pg: id });
+  const record: PgRecord = { id, epoch: 1, inSync: target, joining: [], target };
+  state.facts.pgs.put(record);
+  indexPg(state, record);
+}
+
+/** New members under the next epoch. */
+export function changeMembers(state: State, id: PgId, members: Members): void {
+  const pg = state.facts.pgs.get(id);
+  assert(members.inSync.length > 0, 'a PG keeps its last in-sync member', { pg: id });
+  const all = [...members.inSync, ...members.joining];
+  assert(new Set(all).size === all.length, 'a disk is a member of a PG once', { pg: id, ...members });
+  for (const disk of [...pg.inSync, ...pg.joining]) state.work.pgsOfDisk.get(disk)?.delete(id);
+  const next: PgRecord = { ...pg, ...members, epoch: pg.epoch + 1 };
+  state.facts.pgs.put(next);
+  indexPg(state, next);
+}
+
+/** Where the PG should live; its members follow step by step. */
+export function setTarget(state: State, id: PgId, target: readonly DiskId[]): void {
+  assert(target.length > 0, 'a target names a disk', { pg: id });
+  indexPg(state, state.facts.pgs.update(id, { target }));
+}
+
+/** Enters a PG into the indexes; also used when the facts are loaded. */
+export function indexPg(state: Pick<State, 'work'>, pg: PgRecord): void {
+  const { work } = state;
+  for (const disk of pg.inSync) addMember(work.pgsOfDisk, disk, pg.id);
+  for (const disk of pg.joining) addMember(work.pgsOfDisk, disk, pg.id);
+  if (isSettled(pg)) work.unsettled.delete(pg.id);
+  else work.unsettled.add(pg.id);
+  work.isMovesDirty = true;
+  work.isJobsDirty = true;
+}
+
+/** The members are those that the plan wants, and all in sync. */
+export function isSettled(pg: PgRecord): boolean {
+  return (
+    pg.joining.length === 0 &&
+    pg.inSync.length === pg.target.length &&
+    pg.inSync.every((disk) => pg.target.includes(disk))
+  );
+}
+
+export function isMember(pg: PgRecord, disk: DiskId): boolean {
+  return pg.inSync.includes(disk) || pg.joining.includes(disk);
+}
+
+/** How many PGs have the disk as a member. */
+export function memberCount(state: State, disk: DiskId): number {
+  return state.work.pgsOfDisk.get(disk)?.size ?? 0;
+}
+
+/** A few families at most: one per pool and replica count in use. */
+export function familyOf(state: Pick<State, 'facts'>, pg: PgId): PgFamilyRecord {
+  for (const family of state.facts.families.values()) {
+    if (pg >= family.pgBase && pg < family.pgBase + family.pgCount) return family;
+  }
+  return present<PgFamilyRecord>(undefined, `family of pg${pg}`);
+}
+
+function addMember(index: Map<DiskId, Set<PgId>>, disk: DiskId, pg: PgId): void {
+  const pgs = index.get(disk);
+  if (pgs === undefined) index.set(disk, new Set([pg]));
+  else pgs.add(pg);
+}
