@@ -1,0 +1,51 @@
+/**
+ * What the operator API needs of the manager: views to read, commands to execute, and a call when
+ * something changed. The shell implements it over the state of the leading manager; tests implement
+ * it over generated views. Reading is synchronous and cheap: all state is in memory.
+ */
+import type { NodeId } from '../../shared/base/ids.ts';
+import type {
+  AttachmentView,
+  ClusterView,
+  DiskView,
+  EventView,
+  JobView,
+  NodeView,
+  PgView,
+  PoolView,
+  VolumeView,
+} from '../../shared/model/api-views.ts';
+import type { Command, CommandResult } from '../core/contract.ts';
+
+/** Absent fields do not filter. `disk` (`d7`): PGs that have it in sync, joining or as a target. */
+export interface PgFilter {
+  readonly pool?: string;
+  readonly state?: PgView['state'];
+  readonly disk?: string;
+}
+
+/** Whether this scheduler can answer at all. `reason`: why not, as one sentence; empty when it leads. */
+export interface Leadership {
+  readonly isLeading: boolean;
+  readonly reason: string;
+}
+
+export interface ManagerPort {
+  /** While it is not leading, only this one may be called: the API answers 503 to everything else. */
+  leadership(): Leadership;
+  cluster(): ClusterView;
+  nodes(): readonly NodeView[];
+  node(id: NodeId): NodeView | null;
+  disks(): readonly DiskView[];
+  pools(): readonly PoolView[];
+  pgs(filter: PgFilter): readonly PgView[];
+  volumes(): readonly VolumeView[];
+  attachments(): readonly AttachmentView[];
+  jobs(): readonly JobView[];
+  /** Events with an id above `sinceId`, in order of id; when there are more than `limit`, the newest. */
+  events(sinceId: number, limit: number): readonly EventView[];
+  /** `listener` runs after each committed step; it must be quick and must not throw. Returns the end of it. */
+  subscribe(listener: () => void): () => void;
+  /** Never rejects for operating errors: those are results. */
+  execute(command: Command): Promise<CommandResult>;
+}

@@ -1,0 +1,161 @@
+/** Commands on nodes, disks, pools and jobs. Those that start work answer with the job to watch. */
+import type { FastifyInstance } from 'fastify';
+import type { DiskView, JobView, NodeView } from '../../shared/model/api-views.ts';
+import type { Command } from '../core/contract.ts';
+import type { JsonSchema } from './json-schema.ts';
+import { flag, nullable, objectSchema, ref } from './json-schema.ts';
+import type { ManagerPort } from './manager-port.ts';
+import { diskIdOf, getDisk, getJob, getNode, getPool, jobIdOf, nodeIdOf } from './references.ts';
+import { describeRoute, pathParameter } from './route-schema.ts';
+import { run } from './volume-routes.ts';
+
+/** `job`: the work that the command started and that is still running, if any. */
+export interface NodeAnswer {
+  readonly node: NodeView;
+  readonly job: JobView | null;
+}
+
+export interface DiskAnswer {
+  readonly disk: DiskView;
+  readonly job: JobView | null;
+}
+
+const nodeAnswer = objectSchema({ node: ref('Node'), job: nullable(ref('Job')) }, ['node', 'job']);
+const diskAnswer = objectSchema({ disk: ref('Disk'), job: nullable(ref('Job')) }, ['disk', 'job']);
+
+export function addOperations(app: FastifyInstance, manager: ManagerPort): void {
+  addNodeCommands(app, manager);
+  addDiskCommands(app, manager);
+  addPoolCommand(app, manager);
+  addJobCommand(app, manager);
+}
+
+function findDrain(manager: ManagerPort, subject: string): JobView | null {
+  const found = manager
+    .jobs()
+    .find((job) => job.kind === 'drain' && job.state === 'running' && job.subject === subject);
+  return found ?? null;
+}
+
+/** No field is known: a body, if there is one, is `{}`. */
+const emptyBody = objectSchema({}, []);
+
+function addNodeCommands(app: FastifyInstance, manager: ManagerPort): void {
+  const kinds = [
+    ['drain', 'drain-node', 'Move all data off a node; it stays until it is activated or gone'],
+    ['activate', 'activate-node', 'Let a drained or draining node hold data again'],
+    ['forget', 'forget-node', 'Your word that the node will never come back: its disks are lost'],
+  ] as const;
+  for (const [word, kind, summary] of kinds) {
+    app.post<{ Params: { node: string } }>(
+      `/nodes/:node/${word}`,
+      {
+        schema: describeRoute('nodes', summary, nodeAnswer, {
+          params: pathParameter('node', 'Id (n3) or hostname'),
+          body: emptyBody,
+        }),
+      },
+      async (request): Promise<NodeAnswer> => {
+        const before = getNode(manager, request.params.node);
+        const id = nodeIdOf(before);
+        await run(manager, { kind, node: id });
+        return { node: manager.node(id) ?? before, job: findDrain(manager, before.id) };
+      },
+    );
+  }
+}
+
+function addDiskCommands(app: FastifyInstance, manager: ManagerPort): void {
+  const kinds = [
+    ['drain', 'drain-disk', 'Move all data off a disk'],
+    ['activate', 'activate-disk', 'Let a draining or failed disk hold data again'],
+  ] as const;
+  for (const [word, kind, summary] of kinds) {
+    app.post<{ Params: { disk: string } }>(
+      `/disks/:disk/${word}`,
+      {
+        schema: describeRoute('disks', summary, diskAnswer, {
+          params: pathParameter('disk', 'Id (d7) or UUID'),
+          body: emptyBody,
+        }),
+      },
+      async (request): Promise<DiskAnswer> => {
+        const before = getDisk(manager, request.params.disk);
+        await run(manager, { kind, disk: diskIdOf(before) });
+        const disk = manager.disks().find((one) => one.id === before.id) ?? before;
+        return { disk, job: findDrain(manager, before.id) };
+      },
+    );
+  }
+}
+
+interface PoolChanges {
+  readonly expandAtRatio?: number;
+  readonly fullAtRatio?: number;
+  readonly diskCountMax?: number | null;
+  readonly expandCooldownSeconds?: number;
+  readonly isAutoExpand?: boolean;
+  readonly claimPerNode?: number | null;
+  readonly claimNodes?: number | null;
+}
+
+const ratioChange: JsonSchema = { type: 'number', exclusiveMinimum: 0, maximum: 1 };
+const bound: JsonSchema = { type: ['integer', 'null'], minimum: 1, description: 'null: no bound' };
+/** A week: longer than anyone waits on purpose. */
+const COOLDOWN_SECONDS_MAX = 7 * 24 * 3600;
+
+const poolChanges: JsonSchema = {
+  ...objectSchema(
+    {
+      expandAtRatio: ratioChange,
+      fullAtRatio: ratioChange,
+      diskCountMax: bound,
+      expandCooldownSeconds: { type: 'number', minimum: 0, maximum: COOLDOWN_SECONDS_MAX },
+      isAutoExpand: flag,
+      claimPerNode: bound,
+      claimNodes: bound,
+    },
+    [],
+  ),
+  minProperties: 1,
+};
+
+function addPoolCommand(app: FastifyInstance, manager: ManagerPort): void {
+  app.patch<{ Params: { pool: string }; Body: PoolChanges }>(
+    '/pools/:pool',
+    {
+      schema: describeRoute('pools', 'Change settings of a pool', ref('Pool'), {
+        params: pathParameter('pool', 'Name'),
+        body: poolChanges,
+      }),
+    },
+    async (request) => {
+      const { name } = getPool(manager, request.params.pool);
+      const { expandCooldownSeconds, ...rest } = request.body;
+      const changes =
+        expandCooldownSeconds === undefined
+          ? rest
+          : { ...rest, expandCooldownMs: Math.round(expandCooldownSeconds * 1000) };
+      const command: Command = { kind: 'update-pool', pool: name, changes };
+      await run(manager, command);
+      return getPool(manager, name);
+    },
+  );
+}
+
+function addJobCommand(app: FastifyInstance, manager: ManagerPort): void {
+  app.post<{ Params: { job: string } }>(
+    '/jobs/:job/cancel',
+    {
+      schema: describeRoute('jobs', 'Cancel a running job', ref('Job'), {
+        params: pathParameter('job', 'Id (j4)'),
+        body: emptyBody,
+      }),
+    },
+    async (request) => {
+      const job = getJob(manager, request.params.job);
+      await run(manager, { kind: 'cancel-job', job: jobIdOf(job) });
+      return getJob(manager, job.id);
+    },
+  );
+}

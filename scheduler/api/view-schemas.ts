@@ -1,0 +1,276 @@
+/** JSON schemas of everything the API answers (shared/model/api-views.ts, shared/model/stream-view.ts). */
+import type {
+  AttachmentView,
+  CapacityView,
+  ClusterView,
+  DiskView,
+  ErrorView,
+  EventView,
+  HealthReason,
+  IoView,
+  JobView,
+  NodeView,
+  PgCounts,
+  PgView,
+  PoolView,
+  VolumeView,
+} from '../../shared/model/api-views.ts';
+import type { PgSummaryView, SnapshotView } from '../../shared/model/stream-view.ts';
+import type { JsonSchema } from './json-schema.ts';
+import {
+  count,
+  described,
+  flag,
+  list,
+  nullable,
+  nullableOneOf,
+  number,
+  oneOf,
+  record,
+  ref,
+  text,
+  time,
+  viewSchema,
+} from './json-schema.ts';
+
+const ratio = described(number, 'Ratio, 0 to 1');
+const bytes = described(number, 'Bytes');
+const tiers = ['nvme', 'ssd', 'hdd'];
+const healths = ['ok', 'degraded', 'critical'];
+const severities = ['info', 'warning', 'error'];
+export const PG_STATES = ['clean', 'degraded', 'misplaced', 'unavailable'] as const;
+
+const reason = viewSchema<HealthReason>('HealthReason', {
+  subject: text,
+  message: text,
+  next: described(text, 'What happens by itself, or the one thing an operator may do'),
+});
+
+const capacity = viewSchema<CapacityView>('Capacity', {
+  rawBytes: bytes,
+  usedBytes: bytes,
+  freeBytes: bytes,
+  reserveBytes: described(number, 'Part of free that is kept for rebuilding'),
+  usableBytes: described(number, 'What new data can still take, after replication'),
+  provisionedBytes: described(number, 'Sizes of all volumes together'),
+  usedRatio: ratio,
+});
+
+const pgCounts = viewSchema<PgCounts>('PgCounts', {
+  total: count,
+  clean: count,
+  degraded: count,
+  misplaced: count,
+  unavailable: count,
+});
+
+const io = viewSchema<IoView>('Io', {
+  readOpsPerSecond: number,
+  writeOpsPerSecond: number,
+  readBytesPerSecond: number,
+  writeBytesPerSecond: number,
+  readLatencyMs: nullable(number),
+  writeLatencyMs: nullable(number),
+});
+
+const cluster = viewSchema<ClusterView>('Cluster', {
+  clusterId: text,
+  name: text,
+  version: text,
+  health: oneOf(healths),
+  reasons: list(ref('HealthReason')),
+  frameworkId: nullable(text),
+  isMesosConnected: flag,
+  term: count,
+  mapVersion: count,
+  uptimeSeconds: number,
+  nodeCount: count,
+  nodesUp: count,
+  diskCount: count,
+  disksServing: count,
+  volumeCount: count,
+  attachedCount: count,
+  pgs: ref('PgCounts'),
+  capacity: ref('Capacity'),
+  runningJobs: count,
+  io: ref('Io'),
+});
+
+const node = viewSchema<NodeView>('Node', {
+  id: text,
+  hostname: text,
+  agentId: text,
+  zone: nullable(text),
+  region: nullable(text),
+  attributes: record(text),
+  state: oneOf(['starting', 'up', 'down', 'fenced', 'draining', 'drained', 'gone']),
+  stateReason: text,
+  dataAddress: nullable(text),
+  diskIds: list(text),
+  attachedVolumes: list(text),
+  capacity: ref('Capacity'),
+  lastSeenAt: nullable(time),
+  executorId: text,
+  cpuSeconds: nullable(number),
+  memoryBytes: nullable(number),
+});
+
+const disk = viewSchema<DiskView>('Disk', {
+  id: text,
+  uuid: text,
+  node: text,
+  hostname: text,
+  pool: text,
+  kind: oneOf(['mount', 'path', 'root']),
+  tier: oneOf(tiers),
+  sourceRoot: nullable(text),
+  path: nullable(text),
+  state: oneOf(['claiming', 'launched', 'serving', 'down', 'failed', 'releasing', 'lost']),
+  error: text,
+  isDraining: flag,
+  sizeBytes: bytes,
+  usedBytes: bytes,
+  usedRatio: ratio,
+  pgCount: count,
+  checksumErrorCount: count,
+  taskId: nullable(text),
+});
+
+const pool = viewSchema<PoolView>('Pool', {
+  name: text,
+  tier: nullableOneOf(tiers),
+  defaultReplicas: count,
+  failureDomain: oneOf(['node', 'zone']),
+  pgCount: count,
+  diskIds: list(text),
+  volumeCount: count,
+  pgs: ref('PgCounts'),
+  capacity: ref('Capacity'),
+  expandAtRatio: ratio,
+  fullAtRatio: ratio,
+  isAutoExpand: flag,
+  isFull: flag,
+  diskCountMax: nullable(count),
+  expandCooldownSeconds: number,
+  claimPerNode: nullable(count),
+  claimNodes: nullable(count),
+  lastExpandAt: nullable(time),
+  fillDeviationRatio: number,
+});
+
+const pg = viewSchema<PgView>('Pg', {
+  id: text,
+  pool: text,
+  replicas: count,
+  epoch: count,
+  state: oneOf(PG_STATES),
+  inSync: list(text),
+  joining: list(text),
+  target: list(text),
+  bytes,
+});
+
+const attachment = viewSchema<AttachmentView>('Attachment', {
+  volume: text,
+  volumeName: text,
+  node: text,
+  hostname: text,
+  generation: count,
+  state: oneOf(['waiting', 'opening', 'serving', 'paused', 'closing']),
+  reason: described(text, 'Why it does not serve yet'),
+  unixUri: described(nullable(text), 'For clients on that node'),
+  tcpUri: nullable(text),
+  clientCount: count,
+  io: ref('Io'),
+});
+
+const volume = viewSchema<VolumeView>('Volume', {
+  id: text,
+  name: text,
+  pool: text,
+  sizeBytes: bytes,
+  replicas: count,
+  usedBytes: described(number, 'Stored bytes, counted once'),
+  state: oneOf(['ready', 'attached', 'attaching', 'detaching', 'deleting']),
+  health: oneOf(healths),
+  reasons: list(ref('HealthReason')),
+  attachment: nullable(ref('Attachment')),
+  createdAt: time,
+});
+
+const job = viewSchema<JobView>('Job', {
+  id: text,
+  kind: oneOf(['rebuild', 'rebalance', 'drain', 'expand', 'delete']),
+  state: oneOf(['running', 'done', 'failed', 'cancelled']),
+  subject: text,
+  reason: text,
+  startedAt: time,
+  endedAt: nullable(time),
+  movesTotal: count,
+  movesDone: count,
+  totalBytes: bytes,
+  doneBytes: bytes,
+  progressRatio: ratio,
+  bytesPerSecond: nullable(number),
+  etaSeconds: nullable(number),
+  figures: record(number),
+});
+
+const event = viewSchema<EventView>('Event', {
+  id: count,
+  at: time,
+  severity: oneOf(severities),
+  kind: text,
+  message: text,
+  subject: text,
+});
+
+const error = viewSchema<ErrorView>('Error', {
+  code: text,
+  message: text,
+  details: { type: 'object', additionalProperties: true },
+});
+
+const pgSummary = viewSchema<PgSummaryView>('PgSummary', {
+  counts: ref('PgCounts'),
+  byPool: list({
+    type: 'object',
+    additionalProperties: false,
+    required: ['pool', 'counts'],
+    properties: { pool: text, counts: ref('PgCounts') },
+  }),
+  unhealthy: list(ref('Pg')),
+});
+
+const snapshot = viewSchema<SnapshotView>('Snapshot', {
+  at: time,
+  cluster: ref('Cluster'),
+  nodes: list(ref('Node')),
+  disks: list(ref('Disk')),
+  pools: list(ref('Pool')),
+  volumes: list(ref('Volume')),
+  attachments: list(ref('Attachment')),
+  jobs: list(ref('Job')),
+  pgSummary: ref('PgSummary'),
+  events: list(ref('Event')),
+});
+
+/** In order of use: a schema comes after those it refers to. */
+export const VIEW_SCHEMAS: readonly JsonSchema[] = [
+  reason,
+  capacity,
+  pgCounts,
+  io,
+  cluster,
+  node,
+  disk,
+  pool,
+  pg,
+  attachment,
+  volume,
+  job,
+  event,
+  error,
+  pgSummary,
+  snapshot,
+];
