@@ -1,0 +1,247 @@
+/** What `cistern dev …` does: starts and stops the development cluster and its agents. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { request } from 'undici';
+import { describeError, StorageError } from '../../shared/base/errors.ts';
+import type { ClusterView } from '../../shared/model/api-views.ts';
+import {
+  DEV_DEFAULTS,
+  type DevPaths,
+  type DevSettings,
+  type DevState,
+  devPaths,
+  isAlive,
+  readJson,
+  writeJson,
+} from './layout.ts';
+
+/** Generous: a shared machine may take its time to start a dozen processes. */
+const UP_DEADLINE_MS = 120_000;
+const DOWN_DEADLINE_MS = 30_000;
+const POLL_MS = 200;
+
+export interface DevUpOptions {
+  readonly directory: string;
+  readonly settings: Partial<DevSettings>;
+  /** false: stays in the foreground until Ctrl-C, then takes everything down. */
+  readonly isDetached: boolean;
+  /** Says what is being waited for. */
+  readonly onProgress: (text: string) => void;
+}
+
+export interface DevStatus {
+  readonly isRunning: boolean;
+  readonly directory: string;
+  readonly state: DevState | null;
+  readonly agents: readonly DevAgent[];
+}
+
+export interface DevAgent {
+  readonly name: string;
+  readonly state: string;
+  readonly disks: number;
+}
+
+export interface DevAgentOptions {
+  readonly disks?: number;
+  readonly diskSizeMb?: number;
+  readonly zone?: string;
+}
+
+/** Starts the cluster and waits until every agent's node is up; resolves with the state. */
+export async function devUp(options: DevUpOptions): Promise<DevState> {
+  const paths = devPaths(options.directory);
+  const running = readRunning(paths);
+  if (running !== null) {
+    throw new StorageError(
+      'already-exists',
+      `A development cluster runs already in "${paths.root}" (API ${running.api}); stop it with: cistern dev down`,
+      { directory: paths.root, api: running.api },
+    );
+  }
+  const kept = readJson<DevSettings>(paths.settings);
+  const settings: DevSettings = { ...DEV_DEFAULTS, ...(kept ?? {}), ...options.settings };
+  mkdirSync(paths.logs, { recursive: true });
+  writeJson(paths.settings, settings);
+  const log = openSync(join(paths.logs, 'supervisor.log'), 'a');
+  const dist = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+  const child = spawn(process.execPath, [join(dist, 'dev/cluster/supervisor.js'), paths.root], {
+    detached: options.isDetached,
+    stdio: ['ignore', log, log],
+  });
+  let exit: string | null = null;
+  child.on('exit', (code, signal) => {
+    exit = signal ?? `exit code ${code}`;
+  });
+  const state = await waitUntilUp(paths, child.pid ?? -1, settings, options.onProgress, () => exit);
+  if (options.isDetached) {
+    child.unref();
+    return state;
+  }
+  options.onProgress(`Running; Ctrl-C stops everything. API ${state.api}`);
+  await new Promise<void>((resolve) => {
+    child.on('exit', () => resolve());
+    process.on('SIGINT', () => child.kill('SIGTERM'));
+    process.on('SIGTERM', () => child.kill('SIGTERM'));
+  });
+  return state;
+}
+
+async function waitUntilUp(
+  paths: DevPaths,
+  pid: number,
+  settings: DevSettings,
+  onProgress: (text: string) => void,
+  exited: () => string | null,
+): Promise<DevState> {
+  const deadline = Date.now() + UP_DEADLINE_MS;
+  let last = 'the supervisor to start';
+  onProgress(`Starting a Mesos stand-in with ${settings.agents} agents and the scheduler`);
+  while (Date.now() < deadline) {
+    const ended = exited();
+    if (ended !== null) {
+      throw new StorageError(
+        'unavailable',
+        `The development cluster ended while starting (${ended}); see "${paths.logs}"`,
+      );
+    }
+    const state = readJson<DevState>(paths.state);
+    if (state !== null && state.pid === pid) {
+      const cluster = await readCluster(state.api);
+      if (cluster === null) last = `the scheduler's API at ${state.api}`;
+      else if (cluster.nodesUp < settings.agents || cluster.disksServing < settings.agents) {
+        const text = `${cluster.nodesUp} of ${settings.agents} nodes up, ${cluster.disksServing} disks serving`;
+        if (text !== last) onProgress(text);
+        last = text;
+      } else {
+        onProgress(`${cluster.nodesUp} nodes up, ${cluster.disksServing} disks serving`);
+        return state;
+      }
+    }
+    await sleep(POLL_MS);
+  }
+  throw new StorageError(
+    'timeout',
+    `The development cluster is not up after ${UP_DEADLINE_MS / 1000} s; waited for: ${last}; logs are in "${paths.logs}"`,
+  );
+}
+
+/** Ends every process; with `isPurged` the directory goes too, with all data in it. */
+export async function devDown(directory: string, isPurged: boolean): Promise<boolean> {
+  const paths = devPaths(directory);
+  const state = readRunning(paths);
+  if (state !== null) {
+    process.kill(state.pid, 'SIGTERM');
+    const deadline = Date.now() + DOWN_DEADLINE_MS;
+    while (isAlive(state.pid) && Date.now() < deadline) await sleep(POLL_MS);
+    if (isAlive(state.pid)) {
+      throw new StorageError(
+        'timeout',
+        `The supervisor (process ${state.pid}) did not end within ${DOWN_DEADLINE_MS / 1000} s`,
+      );
+    }
+  }
+  if (isPurged && existsSync(paths.root)) {
+    if (!existsSync(paths.settings)) {
+      throw new StorageError(
+        'foreign-data',
+        `Directory "${paths.root}" holds no development cluster; it was not removed`,
+      );
+    }
+    rmSync(paths.root, { recursive: true, force: true });
+  }
+  return state !== null;
+}
+
+export async function devStatus(directory: string): Promise<DevStatus> {
+  const paths = devPaths(directory);
+  const state = readRunning(paths);
+  return {
+    isRunning: state !== null,
+    directory: paths.root,
+    state,
+    agents: state === null ? [] : await listAgents(state),
+  };
+}
+
+export async function devAgentAdd(directory: string, options: DevAgentOptions): Promise<DevAgent> {
+  const paths = devPaths(directory);
+  const state = getRunning(paths);
+  const settings = readJson<DevSettings>(paths.settings) ?? DEV_DEFAULTS;
+  const answer = await standIn(state, 'POST', '/stand-in/agents', {
+    disks: options.disks ?? settings.disksPerAgent,
+    diskSizeMb: options.diskSizeMb ?? settings.diskSizeMb,
+    ...(options.zone === undefined ? {} : { zone: options.zone }),
+  });
+  return answer as DevAgent;
+}
+
+/** kill: like a power cut. stop: the agent process ends, executors stay. start: it comes back. */
+export async function devAgentAct(
+  directory: string,
+  name: string,
+  action: 'kill' | 'stop' | 'start',
+): Promise<void> {
+  const state = getRunning(devPaths(directory));
+  await standIn(state, 'POST', `/stand-in/agents/${encodeURIComponent(name)}/${action}`, {});
+}
+
+async function listAgents(state: DevState): Promise<readonly DevAgent[]> {
+  return (await standIn(state, 'GET', '/stand-in/agents')) as readonly DevAgent[];
+}
+
+async function standIn(
+  state: DevState,
+  method: 'GET' | 'POST',
+  path: string,
+  body?: unknown,
+): Promise<unknown> {
+  const answer = await request(`${state.master}${path}`, {
+    method,
+    headersTimeout: 30_000,
+    ...(body === undefined
+      ? {}
+      : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+  }).catch((error: unknown) => {
+    throw new StorageError(
+      'unavailable',
+      `The Mesos stand-in at ${state.master} does not answer: ${describeError(error)}`,
+    );
+  });
+  const text = await answer.body.text();
+  if (answer.statusCode >= 300) {
+    throw new StorageError('invalid-argument', `The Mesos stand-in refused: ${text}`);
+  }
+  return text === '' ? null : JSON.parse(text);
+}
+
+function readRunning(paths: DevPaths): DevState | null {
+  const state = readJson<DevState>(paths.state);
+  return state !== null && isAlive(state.pid) ? state : null;
+}
+
+function getRunning(paths: DevPaths): DevState {
+  const state = readRunning(paths);
+  if (state === null) {
+    throw new StorageError(
+      'unavailable',
+      `No development cluster runs in "${paths.root}"; start one with: cistern dev up --detach`,
+    );
+  }
+  return state;
+}
+
+async function readCluster(api: string): Promise<ClusterView | null> {
+  try {
+    const answer = await request(`${api}/v1/cluster`, { headersTimeout: 2_000 });
+    return answer.statusCode === 200 ? ((await answer.body.json()) as ClusterView) : null;
+  } catch {
+    return null; // Not listening yet.
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
