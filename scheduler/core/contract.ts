@@ -44,7 +44,12 @@ export type Effect =
   | { readonly kind: 'close-session'; readonly session: string; readonly reason: string }
   | { readonly kind: 'reply'; readonly requestId: string; readonly result: CommandResult }
   /** Stop leading, with an explanation (another scheduler took over, framework removed, …). */
-  | { readonly kind: 'abdicate'; readonly reason: string };
+  | {
+      readonly kind: 'abdicate';
+      readonly reason: string;
+      /** Leading again would end in the same way until an operator acts: the process ends. */
+      readonly isPermanent?: boolean;
+    };
 
 export type CommandResult =
   | { readonly kind: 'done'; readonly id: number | null }
@@ -120,6 +125,10 @@ export interface ManagerOptions {
   readonly expandCooldownMs: number;
   /** Thin volumes may add up to this many times the pool's usable capacity. */
   readonly overcommitRatio: number;
+  /** What is carved from a PATH or root disk for one of ours; null or missing for all of it. */
+  readonly carveBytes?: number | null;
+  /** Whether the agents' root disks (their work directories) may be used. */
+  readonly isRootDiskAllowed?: boolean;
   /** `host:port` of the control server as executors reach it. */
   readonly controlAddress: string;
   readonly executor: ExecutorArtefact;

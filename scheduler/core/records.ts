@@ -3,6 +3,7 @@
  * are not here: plans are recomputed, leases and reports are observed (state.ts).
  */
 import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
+import type { ExecutorArtefact } from './contract.ts';
 
 export interface ClusterRecord {
   readonly clusterId: string;
@@ -40,6 +41,8 @@ export interface NodeRecord {
   readonly attributes: Readonly<Record<string, string>>;
   readonly admin: NodeAdmin;
   readonly executorId: string;
+  /** How the executor of that id was started: Mesos wants it equal for as long as it runs. */
+  readonly artefact?: ExecutorArtefact;
   readonly dataAddress: string | null;
   /** Where peers ask this node for lease grants (DESIGN 5). */
   readonly grantAddress: string | null;
