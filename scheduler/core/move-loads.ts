@@ -5,6 +5,8 @@
 import { assert } from '../../shared/base/assert.ts';
 import type { DiskId } from '../../shared/base/ids.ts';
 
+export type MoveReason = 'rebuild' | 'drain' | 'balance';
+
 export interface MoveLimits {
   /** Joins that one disk may receive at a time, 1 or more. */
   readonly joinsInMax: number;
@@ -13,7 +15,7 @@ export interface MoveLimits {
   /** Joins in the whole cluster at a time. */
   readonly joinsTotalMax: number;
   /** Kinds of moves that start nothing new; all three to stop everything. Running joins go on. */
-  readonly paused: readonly ('rebuild' | 'drain' | 'balance')[];
+  readonly paused: readonly MoveReason[];
 }
 
 export class DiskLoads {
@@ -32,7 +34,7 @@ export class DiskLoads {
     this.levelMax = Math.max(limits.joinsInMax, limits.joinsOutMax);
   }
 
-  isPaused(kind: 'rebuild' | 'drain' | 'balance'): boolean {
+  isPaused(kind: MoveReason): boolean {
     return this.#limits.paused.includes(kind);
   }
 

@@ -14,10 +14,10 @@
  */
 import { assert } from '../../shared/base/assert.ts';
 import type { DiskId, NodeId, PgId } from '../../shared/base/ids.ts';
-import { DiskLoads, type MoveLimits } from './move-loads.ts';
+import { DiskLoads, type MoveLimits, type MoveReason } from './move-loads.ts';
 import { JOIN_WORTH_FINISHING_RATIO } from './placement-current.ts';
 
-export type MoveReason = 'rebuild' | 'drain' | 'balance';
+export type { MoveLimits, MoveReason };
 
 export interface MovePg {
   readonly id: PgId;
@@ -127,15 +127,12 @@ const NOBODY_WAITS: Readonly<Record<WaitReason, number>> = {
 
 type Disks = ReadonlyMap<DiskId, MoveDisk>;
 
+/** A leaving disk receives nothing, but is a good source as long as it is a member. */
 function usableSources(pg: MovePg, disks: Disks): DiskId[] {
-  return pg.inSync.filter(
-    (disk) => disks.get(disk)?.isUsable === true || isServing(disks.get(disk)),
-  );
-}
-
-/** A leaving disk receives nothing but is a good source, as long as it is a member. */
-function isServing(disk: MoveDisk | undefined): boolean {
-  return disk?.isLeaving === true;
+  return pg.inSync.filter((id) => {
+    const disk = disks.get(id);
+    return disk !== undefined && (disk.isUsable || disk.isLeaving);
+  });
 }
 
 function findCancel(pg: MovePg, joining: DiskId, disks: Disks): CancelStep[] {

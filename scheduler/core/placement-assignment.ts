@@ -1,18 +1,16 @@
 /**
- * Which PG of one family sits on which disk, while a plan is made: the working state of
- * `planPlacement` and the changes that bring every disk to its goal. Goals come from
- * placement-shares.ts; nothing outside one plan lives here.
+ * The changes that bring every disk of a family to its goal: keep what may stay, fill empty places,
+ * take from disks above their goal. Goals come from placement-shares.ts; chains of moves, for what no
+ * single move can do, are in placement-chains.ts.
  *
- * Flat arrays: the places of PG p are `p · R` to `p · R + R - 1`, each with a disk or NONE. The places
- * on one disk form a linked list, so that taking a PG off a disk costs nothing.
+ * All choices are random (from a fixed seed) among what is allowed, and of a few choices the one wins
+ * whose disks have the fewest PGs in common: so partners spread over all disks.
  */
-import { assert } from '../../shared/base/assert.ts';
 import type { DiskId } from '../../shared/base/ids.ts';
 import type { Prng } from '../../shared/base/prng.ts';
-import { PartnerCounts } from './placement-partners.ts';
+import { moveAlongChain } from './placement-chains.ts';
+import { NONE, PlaceTable, type TableOptions } from './placement-table.ts';
 import type { PlacementPg, Topology } from './placement-topology.ts';
-
-const NONE = -1;
 
 /** Draws before a full search: a legal disk is nearly always among so many, unless few are left. */
 const DRAWS_MAX = 16;
@@ -20,72 +18,45 @@ const DRAWS_MAX = 16;
 const CHOICES = 4;
 /** PGs of a surplus disk looked at per choice; beyond that the search for chains looks at all. */
 const SCAN_MAX = 64;
-/** Chains that do not exist are searched so often: only unusable disks can cause it, and each search is long. */
+/** Searches in vain, then no more: only unusable disks can cause them, and each one is long. */
 const FAILED_SEARCHES_MAX = 1000;
-
-export interface AssignmentOptions {
-  readonly pgs: readonly PlacementPg[];
-  readonly topology: Topology;
-  /** Places per PG: what is asked for, or less where the topology has fewer domains. */
-  readonly replicas: number;
-  readonly zoneCap: number;
-}
-
 export class FamilyAssignment {
-  /** PGs per disk now. */
-  readonly counts: Int32Array;
   /** Replicas that had to be put above the goal of their disk. */
   overfull = 0;
+  /** Replicas that had to be put into a zone that holds their PG already. */
+  crowded = 0;
 
   readonly #pgs: readonly PlacementPg[];
   readonly #topology: Topology;
-  readonly #replicas: number;
-  readonly #zoneCap: number;
+  readonly #table: PlaceTable;
   readonly #prng: Prng;
-  readonly #partners: PartnerCounts;
-  readonly #goals: Int32Array;
-  readonly #diskAt: Int32Array;
-  readonly #head: Int32Array;
-  readonly #next: Int32Array;
-  readonly #prev: Int32Array;
-  /** 1 when a place of the PG has changed. */
-  readonly #isTouched: Uint8Array;
   #failedSearches = 0;
 
-  constructor(options: AssignmentOptions, prng: Prng) {
-    const { pgs, topology, replicas } = options;
-    const disks = topology.diskIds.length;
-    const places = pgs.length * replicas;
-    this.#pgs = pgs;
-    this.#topology = topology;
-    this.#replicas = replicas;
-    this.#zoneCap = options.zoneCap;
+  constructor(options: TableOptions, prng: Prng) {
+    this.#pgs = options.pgs;
+    this.#topology = options.topology;
+    this.#table = new PlaceTable(options);
     this.#prng = prng;
-    this.#partners = new PartnerCounts(topology);
-    this.counts = new Int32Array(disks);
-    this.#goals = new Int32Array(disks);
-    this.#diskAt = new Int32Array(places).fill(NONE);
-    this.#head = new Int32Array(disks).fill(NONE);
-    this.#next = new Int32Array(places).fill(NONE);
-    this.#prev = new Int32Array(places).fill(NONE);
-    this.#isTouched = new Uint8Array(pgs.length);
+  }
+
+  /** PGs per disk now. */
+  get counts(): Int32Array {
+    return this.#table.counts;
   }
 
   /** Puts every PG on the disks of its `current` list, first ones first, as far as domains allow. */
   keep(): void {
     // In random order, so that later scans of a disk's list meet PGs with all kinds of partners.
     for (const pg of this.#randomPgs()) {
-      let place = pg * this.#replicas;
-      const end = place + this.#replicas;
+      let [place, end] = this.#placesOf(pg);
       for (const id of this.#pgs[pg]?.current ?? []) {
         if (place === end) break;
-        const disk = this.#topology.indexOf.get(id);
-        if (disk === undefined || !this.#isAllowed(pg, disk, NONE)) continue;
-        this.#put(place, disk);
+        const disk = this.#table.indexOf(id);
+        if (disk === NONE || !this.#table.isAllowed(pg, disk, NONE)) continue;
+        this.#table.put(place, disk);
         place += 1;
       }
     }
-    this.#isTouched.fill(0);
   }
 
   /**
@@ -93,26 +64,27 @@ export class FamilyAssignment {
    * already must move in any case.
    */
   setGoals(goals: Int32Array): number {
-    this.#goals.set(goals);
+    this.#table.goals.set(goals);
     this.#useSpares();
     let missing = 0;
-    for (let disk = 0; disk < goals.length; disk += 1) missing += Math.max(0, this.#room(disk));
+    for (let disk = 0; disk < goals.length; disk += 1)
+      missing += Math.max(0, this.#table.room(disk));
     const fresh = this.#pgs.reduce((sum, pg) => sum + (pg.current.length === 0 ? 1 : 0), 0);
-    return Math.max(0, missing - fresh * this.#replicas);
+    return Math.max(0, missing - fresh * this.#table.replicas);
   }
 
   /** Moves PGs until every disk holds its goal. */
   change(): void {
-    const units = this.#unitsOfRoom();
-    const emptyLeft = this.#fillEmpty(units);
-    const surplusLeft = this.#moveSurplus(units);
+    const bag = this.#bagOfRoom();
+    const emptyLeft = this.#fillEmpty(bag);
+    const surplusLeft = this.#moveSurplus(bag);
     for (const place of emptyLeft) {
-      if (!this.#findChain(NONE, place)) this.#putAnywhere(place);
+      if (!this.#useChain(NONE, place)) this.#putAnywhere(place);
     }
-    for (const disk of surplusLeft) this.#findChain(disk, NONE);
+    for (const disk of surplusLeft) this.#useChain(disk, NONE);
     this.overfull = 0;
-    for (let disk = 0; disk < this.counts.length; disk += 1) {
-      this.overfull += Math.max(0, -this.#room(disk));
+    for (let disk = 0; disk < this.#table.diskCount; disk += 1) {
+      this.overfull += Math.max(0, -this.#table.room(disk));
     }
   }
 
@@ -120,8 +92,9 @@ export class FamilyAssignment {
   target(pg: number): DiskId[] {
     const disks: DiskId[] = [];
     const current = this.#pgs[pg]?.current ?? [];
-    for (let place = pg * this.#replicas; place < (pg + 1) * this.#replicas; place += 1) {
-      const id = this.#topology.diskIds[this.#diskAt[place] ?? NONE];
+    const [first, end] = this.#placesOf(pg);
+    for (let place = first; place < end; place += 1) {
+      const id = this.#topology.diskIds[this.#table.diskAt(place)];
       if (id !== undefined) disks.push(id);
     }
     const rank = (id: DiskId): number => {
@@ -131,68 +104,9 @@ export class FamilyAssignment {
     return disks.sort((a, b) => rank(a) - rank(b) || a - b);
   }
 
-  /** PGs below the goal; negative when above. */
-  #room(disk: number): number {
-    return (this.#goals[disk] ?? 0) - (this.counts[disk] ?? 0);
-  }
-
-  /** Whether PG `pg` may be on `disk` when the place `except` is given up. */
-  #isAllowed(pg: number, disk: number, except: number): boolean {
-    const { nodeOf, zoneOf } = this.#topology;
-    const end = (pg + 1) * this.#replicas;
-    let inZone = 0;
-    for (let place = pg * this.#replicas; place < end; place += 1) {
-      const other = this.#diskAt[place] ?? NONE;
-      if (other === NONE || place === except) continue;
-      if (nodeOf[other] === nodeOf[disk]) return false;
-      if (zoneOf[other] === zoneOf[disk]) inZone += 1;
-    }
-    return inZone < this.#zoneCap;
-  }
-
-  #pgOf(place: number): number {
-    return Math.floor(place / this.#replicas);
-  }
-
-  #put(place: number, disk: number): void {
-    assert(this.#diskAt[place] === NONE, 'a PG is put into an empty place', { place });
-    const pg = this.#pgOf(place);
-    this.#forPartners(place, (other) => this.#partners.add(disk, other, 1));
-    const head = this.#head[disk] ?? NONE;
-    this.#diskAt[place] = disk;
-    this.#prev[place] = NONE;
-    this.#next[place] = head;
-    if (head !== NONE) this.#prev[head] = place;
-    this.#head[disk] = place;
-    this.counts[disk] = (this.counts[disk] ?? 0) + 1;
-    this.#isTouched[pg] = 1;
-  }
-
-  #take(place: number): void {
-    const disk = this.#diskAt[place] ?? NONE;
-    assert(disk !== NONE, 'a PG is taken from a disk', { place });
-    const next = this.#next[place] ?? NONE;
-    const prev = this.#prev[place] ?? NONE;
-    if (prev === NONE) this.#head[disk] = next;
-    else this.#next[prev] = next;
-    if (next !== NONE) this.#prev[next] = prev;
-    this.#diskAt[place] = NONE;
-    this.counts[disk] = (this.counts[disk] ?? 0) - 1;
-    this.#forPartners(place, (other) => this.#partners.add(disk, other, -1));
-  }
-
-  #move(place: number, disk: number): void {
-    this.#take(place);
-    this.#put(place, disk);
-  }
-
-  /** Calls `visit` with the disks of the other places of the same PG. */
-  #forPartners(place: number, visit: (disk: number) => void): void {
-    const first = this.#pgOf(place) * this.#replicas;
-    for (let other = first; other < first + this.#replicas; other += 1) {
-      const disk = this.#diskAt[other] ?? NONE;
-      if (other !== place && disk !== NONE) visit(disk);
-    }
+  #placesOf(pg: number): readonly [first: number, end: number] {
+    const { replicas } = this.#table;
+    return [pg * replicas, (pg + 1) * replicas];
   }
 
   #randomPgs(): Int32Array {
@@ -204,34 +118,31 @@ export class FamilyAssignment {
 
   /** Data that is in `current` but found no place (a move was under way) costs nothing to go back to. */
   #useSpares(): void {
+    const table = this.#table;
     for (let pg = 0; pg < this.#pgs.length; pg += 1) {
       const current = this.#pgs[pg]?.current ?? [];
-      if (current.length <= this.#replicas) continue;
-      for (let place = pg * this.#replicas; place < (pg + 1) * this.#replicas; place += 1) {
-        const from = this.#diskAt[place] ?? NONE;
-        if (from !== NONE && this.#room(from) >= 0) continue;
+      if (current.length <= table.replicas) continue;
+      const [first, end] = this.#placesOf(pg);
+      for (let place = first; place < end; place += 1) {
+        const from = table.diskAt(place);
+        if (from !== NONE && table.room(from) >= 0) continue;
         const spare = current
-          .map((id) => this.#topology.indexOf.get(id) ?? NONE)
+          .map((id) => table.indexOf(id))
           .find(
-            (disk) => disk !== NONE && this.#receives(disk) && this.#isAllowed(pg, disk, place),
+            (disk) => disk !== NONE && table.receives(disk) && table.isAllowed(pg, disk, place),
           );
         if (spare === undefined) continue;
-        if (from === NONE) this.#put(place, spare);
-        else this.#move(place, spare);
+        if (from === NONE) table.put(place, spare);
+        else table.move(place, spare);
       }
     }
   }
 
-  #receives(disk: number): boolean {
-    return this.#topology.isUsable[disk] === 1 && this.#room(disk) > 0;
-  }
-
   /** Every disk below its goal, once per missing PG. */
-  #unitsOfRoom(): DiskBag {
+  #bagOfRoom(): DiskBag {
     const units: number[] = [];
-    for (let disk = 0; disk < this.counts.length; disk += 1) {
-      if (!this.#receives(disk)) continue;
-      for (let unit = this.#room(disk); unit > 0; unit -= 1) units.push(disk);
+    for (const disk of this.#table.disksWhere((each) => this.#table.receives(each))) {
+      for (let unit = this.#table.room(disk); unit > 0; unit -= 1) units.push(disk);
     }
     return { disks: Int32Array.from(units), length: units.length };
   }
@@ -241,7 +152,7 @@ export class FamilyAssignment {
     while (bag.length > 0) {
       const index = this.#prng.below(bag.length);
       const disk = bag.disks[index] ?? NONE;
-      if (this.#room(disk) > 0) return disk;
+      if (this.#table.room(disk) > 0) return disk;
       // Used up in the meantime: forget it.
       bag.length -= 1;
       bag.disks[index] = bag.disks[bag.length] ?? NONE;
@@ -253,50 +164,44 @@ export class FamilyAssignment {
   #fillEmpty(bag: DiskBag): number[] {
     const left: number[] = [];
     for (const pg of this.#randomPgs()) {
-      for (let place = pg * this.#replicas; place < (pg + 1) * this.#replicas; place += 1) {
-        if (this.#diskAt[place] !== NONE) continue;
+      const [first, end] = this.#placesOf(pg);
+      for (let place = first; place < end; place += 1) {
+        if (this.#table.diskAt(place) !== NONE) continue;
         const disk = this.#chooseDisk(place, bag);
         if (disk === NONE) left.push(place);
-        else this.#put(place, disk);
+        else this.#table.put(place, disk);
       }
     }
     return left;
   }
 
   #chooseDisk(place: number, bag: DiskBag): number {
-    const pg = this.#pgOf(place);
+    const pg = this.#table.pgOf(place);
     let best = NONE;
     let bestScore = Number.POSITIVE_INFINITY;
     let choices = 0;
     for (let draw = 0; draw < DRAWS_MAX && choices < CHOICES; draw += 1) {
       const disk = this.#draw(bag);
       if (disk === NONE) return NONE;
-      if (!this.#isAllowed(pg, disk, place)) continue;
+      if (!this.#table.isAllowed(pg, disk, place)) continue;
       choices += 1;
-      const score = this.#partnerScore(place, disk);
+      const score = this.#table.partnerScore(place, disk);
       if (score < bestScore) {
         best = disk;
         bestScore = score;
       }
     }
-    return best === NONE ? this.#fullestRoom(place) : best;
+    return best === NONE ? this.#mostRoom(place, (disk) => this.#table.receives(disk)) : best;
   }
 
-  /** PGs that `disk` shares with the partners of this place already. */
-  #partnerScore(place: number, disk: number): number {
-    let score = 0;
-    this.#forPartners(place, (other) => {
-      score += this.#partners.get(disk, other);
-    });
-    return score;
-  }
-
-  #fullestRoom(place: number): number {
-    const pg = this.#pgOf(place);
+  /** The disk with the most room among those that may take the place, or NONE. */
+  #mostRoom(place: number, isWanted: (disk: number) => boolean, zoneCap?: number): number {
+    const table = this.#table;
+    const pg = table.pgOf(place);
     let best = NONE;
-    for (let disk = 0; disk < this.counts.length; disk += 1) {
-      if (!this.#receives(disk) || !this.#isAllowed(pg, disk, place)) continue;
-      if (best === NONE || this.#room(disk) > this.#room(best)) best = disk;
+    for (let disk = 0; disk < table.diskCount; disk += 1) {
+      if (!isWanted(disk) || !table.isAllowed(pg, disk, place, zoneCap)) continue;
+      if (best === NONE || table.room(disk) > table.room(best)) best = disk;
     }
     return best;
   }
@@ -304,8 +209,8 @@ export class FamilyAssignment {
   /** Moves PGs from disks above their goal to disks below. Returns the disks for which it failed. */
   #moveSurplus(bag: DiskBag): number[] {
     const units: number[] = [];
-    for (let disk = 0; disk < this.counts.length; disk += 1) {
-      for (let unit = this.#room(disk); unit < 0; unit += 1) units.push(disk);
+    for (let disk = 0; disk < this.#table.diskCount; disk += 1) {
+      for (let unit = this.#table.room(disk); unit < 0; unit += 1) units.push(disk);
     }
     const left: number[] = [];
     for (const from of shuffled(Int32Array.from(units), this.#prng)) {
@@ -320,7 +225,7 @@ export class FamilyAssignment {
       if (to === NONE) return false;
       const place = this.#choosePlace(from, to);
       if (place === NONE) continue;
-      this.#move(place, to);
+      this.#table.move(place, to);
       return true;
     }
     return false;
@@ -328,113 +233,64 @@ export class FamilyAssignment {
 
   /** The PG on `from` that goes best to `to`: not on the move yet, and with partners new to `to`. */
   #choosePlace(from: number, to: number): number {
+    const table = this.#table;
     let best = NONE;
     let bestScore = Number.POSITIVE_INFINITY;
     let choices = 0;
-    let place = this.#head[from] ?? NONE;
+    let place = table.firstOn(from);
     for (let scan = 0; place !== NONE && scan < SCAN_MAX && choices < CHOICES; scan += 1) {
-      const pg = this.#pgOf(place);
-      if (this.#isAllowed(pg, to, place)) {
+      if (table.isAllowed(table.pgOf(place), to, place)) {
         choices += 1;
-        const touched = this.#isTouched[pg] === 1 ? this.#pgs.length * this.#replicas : 0;
-        const score = touched + this.#partnerScore(place, to) - this.#partnerScore(place, from);
+        // Above any count of common PGs: a PG that moves one replica keeps the others in place.
+        const penalty = this.#hasMoved(table.pgOf(place))
+          ? 2 * this.#pgs.length * table.replicas
+          : 0;
+        const score = penalty + table.partnerScore(place, to) - table.partnerScore(place, from);
         if (score < bestScore) {
           best = place;
           bestScore = score;
         }
       }
-      place = this.#next[place] ?? NONE;
+      place = table.nextOn(place);
     }
     return best;
   }
 
-  /**
-   * The shortest chain of moves that ends on a disk with room, and carries it out. It begins at the
-   * surplus disk `from`, or with the PG of the empty place `start`; the other one is NONE. Breadth
-   * first over disks: u → v when some PG on u may go to v. Because no shorter chain exists, no move
-   * of the chain is in the way of another one (docs/decisions/0004-placement.md).
-   */
-  #findChain(from: number, start: number): boolean {
-    const goals = this.#disksWhere((disk) => this.#receives(disk));
-    if (goals.length === 0 || this.#failedSearches >= FAILED_SEARCHES_MAX) return false;
-    const chain = new Chain(this.counts.length);
-    let open = this.#disksWhere((disk) => disk !== from && this.#topology.isUsable[disk] === 1);
-    if (start === NONE) {
-      chain.reach(from, NONE, NONE);
-    } else {
-      open = open.filter((disk) => {
-        if (!this.#isAllowed(this.#pgOf(start), disk, start)) return true;
-        chain.reach(disk, NONE, start);
-        return false;
-      });
-    }
-    for (const disk of chain.reached) {
-      if (this.#room(disk) > 0) return this.#carryOut(chain, disk);
-      const end = this.#findStep(disk, goals, chain);
-      if (end !== NONE) return this.#carryOut(chain, end);
-      open = this.#extend(disk, open, chain);
-    }
+  #hasMoved(pg: number): boolean {
+    const [first, end] = this.#placesOf(pg);
+    for (let place = first; place < end; place += 1) if (this.#table.isMoved(place)) return true;
+    return false;
+  }
+
+  /** From a surplus disk or for an empty place (the other is NONE): free chains before dear ones. */
+  #useChain(from: number, start: number): boolean {
+    if (this.#failedSearches >= FAILED_SEARCHES_MAX) return false;
+    const ends = this.#table.disksWhere((disk) => this.#table.receives(disk));
+    const search = { from, start, ends };
+    if (moveAlongChain(this.#table, { ...search, isFree: true })) return true;
+    if (moveAlongChain(this.#table, { ...search, isFree: false })) return true;
     this.#failedSearches += 1;
     return false;
   }
 
-  #disksWhere(isWanted: (disk: number) => boolean): number[] {
-    const disks: number[] = [];
-    for (let disk = 0; disk < this.counts.length; disk += 1) if (isWanted(disk)) disks.push(disk);
-    return disks;
-  }
-
-  /** One step from `disk` to a disk of `goals`. Returns the disk, or NONE. */
-  #findStep(disk: number, goals: readonly number[], chain: Chain): number {
-    for (let place = this.#head[disk] ?? NONE; place !== NONE; place = this.#next[place] ?? NONE) {
-      for (const goal of goals) {
-        if (chain.has(goal) || !this.#isAllowed(this.#pgOf(place), goal, place)) continue;
-        chain.reach(goal, disk, place);
-        return goal;
-      }
-    }
-    return NONE;
-  }
-
-  /** Reaches all it can from `disk`. Returns the disks of `open` that are still not reached. */
-  #extend(disk: number, open: number[], chain: Chain): number[] {
-    let rest = open;
-    let place = this.#head[disk] ?? NONE;
-    while (place !== NONE && rest.length > 0) {
-      const pg = this.#pgOf(place);
-      const before = rest;
-      rest = before.filter((other) => {
-        if (!this.#isAllowed(pg, other, place)) return true;
-        chain.reach(other, disk, place);
-        return false;
-      });
-      place = this.#next[place] ?? NONE;
-    }
-    return rest;
-  }
-
-  #carryOut(chain: Chain, end: number): true {
-    const steps = chain.stepsTo(end);
-    for (const { place } of steps) if (this.#diskAt[place] !== NONE) this.#take(place);
-    for (const { place, disk } of steps) {
-      assert(this.#isAllowed(this.#pgOf(place), disk, place), 'a shortest chain is allowed', {
-        pg: this.#pgs[this.#pgOf(place)]?.id,
-      });
-      this.#put(place, disk);
-    }
-    return true;
-  }
-
-  /** Redundancy before balance: when no chain exists, the least overfull disk takes the PG. */
+  /**
+   * Redundancy before balance, and before zones: when no chain exists, the least overfull disk takes
+   * the PG. One that has its data comes first, so that the next plan does the same.
+   */
   #putAnywhere(place: number): void {
-    const pg = this.#pgOf(place);
-    const allowed = this.#disksWhere(
-      (disk) => this.#topology.isUsable[disk] === 1 && this.#isAllowed(pg, disk, place),
-    );
-    const [first, ...others] = allowed;
-    if (first === undefined) return;
-    const best = others.reduce((a, b) => (this.#room(b) > this.#room(a) ? b : a), first);
-    this.#put(place, best);
+    const table = this.#table;
+    const pg = table.pgOf(place);
+    const current = (this.#pgs[pg]?.current ?? []).map((id) => table.indexOf(id));
+    const isUsable = (disk: number): boolean => table.isUsable(disk);
+    const isHome = (disk: number): boolean => isUsable(disk) && current.includes(disk);
+    for (const zoneCap of [undefined, table.replicas]) {
+      const home = this.#mostRoom(place, isHome, zoneCap);
+      const disk = home === NONE ? this.#mostRoom(place, isUsable, zoneCap) : home;
+      if (disk === NONE) continue;
+      table.put(place, disk);
+      if (zoneCap !== undefined) this.crowded += 1;
+      return;
+    }
   }
 }
 
@@ -442,42 +298,6 @@ export class FamilyAssignment {
 interface DiskBag {
   readonly disks: Int32Array;
   length: number;
-}
-
-/** The tree of a search for a chain: how each reached disk was reached. */
-class Chain {
-  /** In the order of reaching; grows while it is walked. */
-  readonly reached: number[] = [];
-  readonly #isReached: Uint8Array;
-  readonly #fromDisk: Int32Array;
-  readonly #byPlace: Int32Array;
-
-  constructor(disks: number) {
-    this.#isReached = new Uint8Array(disks);
-    this.#fromDisk = new Int32Array(disks).fill(NONE);
-    this.#byPlace = new Int32Array(disks).fill(NONE);
-  }
-
-  has(disk: number): boolean {
-    return this.#isReached[disk] === 1;
-  }
-
-  reach(disk: number, from: number, place: number): void {
-    this.reached.push(disk);
-    this.#isReached[disk] = 1;
-    this.#fromDisk[disk] = from;
-    this.#byPlace[disk] = place;
-  }
-
-  /** The moves that end on `end`: each place goes to the disk beside it. */
-  stepsTo(end: number): { readonly place: number; readonly disk: number }[] {
-    const steps: { place: number; disk: number }[] = [];
-    for (let disk = end; disk !== NONE; disk = this.#fromDisk[disk] ?? NONE) {
-      const place = this.#byPlace[disk] ?? NONE;
-      if (place !== NONE) steps.push({ place, disk });
-    }
-    return steps;
-  }
 }
 
 /** Shuffles in place. */

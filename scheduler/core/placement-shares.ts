@@ -3,8 +3,8 @@
  * Knows nothing of single PGs.
  *
  * Exact: shares grow with a common level, like water in vessels as wide as the disks' weights. A vessel
- * that is full stops: a disk that may not receive at what it holds, a node at one replica of each PG, a
- * zone at `zoneCap` of each. The others take the rest, still by weight.
+ * that is full stops: a node at one replica of each PG, a zone at `zoneCap` of each; a disk that may not
+ * receive has what it holds. The others take the rest, still by weight.
  *
  *      level ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄          weights 10, 1, 1, 1 · 256 PGs · R = 2
  *      ▄▄▄▄▄▄▄▄▄▄▄▄  ▄  ▄  ▄             by weight alone: 393.8, 39.4, 39.4, 39.4
@@ -39,8 +39,10 @@ export function exactShares(
   const zoneBound = bounds.zoneCap * pgCount;
   const shares = new Float64Array(topology.diskIds.length);
   const disk = (index: number, level: number): Amount => {
-    const wanted = level * (topology.weights[index] ?? 0);
     const cap = caps[index] ?? 0;
+    // What may not receive does not give either: it is away, and would only have to get it back.
+    if (topology.isUsable[index] === 0) return [cap, 0];
+    const wanted = level * (topology.weights[index] ?? 0);
     return wanted >= cap ? [cap, 0] : [wanted, topology.weights[index] ?? 0];
   };
   const disksOf = (node: number, level: number): Amount =>

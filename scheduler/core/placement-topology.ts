@@ -16,7 +16,7 @@ export interface PlacementDisk {
   readonly zone: string | null;
   /** Capacity in bytes; only the ratios matter. A disk of weight 0 receives nothing. */
   readonly weight: number;
-  /** May receive. A disk that is neither usable nor leaving keeps at most what it holds. */
+  /** May receive. A disk that is neither usable nor leaving keeps what it holds. */
   readonly isUsable: boolean;
   /** Must be emptied (draining, failed, gone). */
   readonly isLeaving: boolean;

@@ -197,6 +197,12 @@ class PlanTotals {
           `${degraded} PGs get fewer replicas, because not enough nodes may receive them`,
       );
     }
+    if (assignment.crowded > 0) {
+      this.explain(
+        `Placed ${pgs.length} PGs with ${family.replicas} replicas in different zones: ` +
+          `${assignment.crowded} replicas share a zone, because no disk elsewhere may receive them`,
+      );
+    }
     if (assignment.overfull > 0) {
       this.explain(
         `Placed ${pgs.length} PGs with ${family.replicas} replicas: ${assignment.overfull} replicas are ` +
