@@ -117,4 +117,7 @@ function restoreObservations(state: State, now: Now): void {
     observed.awaySinceMs = now.ms;
     if (node.isFenced) observed.fenceVersion = state.facts.cluster.mapVersion;
   }
+  for (const volume of state.facts.volumes.values()) {
+    if (volume.isDetaching) state.work.detaching.set(volume.id, state.facts.cluster.mapVersion);
+  }
 }

@@ -27,9 +27,17 @@ export function changeMembers(state: State, id: PgId, members: Members): void {
   const pg = state.facts.pgs.get(id);
   assert(members.inSync.length > 0, 'a PG keeps its last in-sync member', { pg: id });
   const all = [...members.inSync, ...members.joining];
-  assert(new Set(all).size === all.length, 'a disk is a member of a PG once', { pg: id, ...members });
-  for (const disk of [...pg.inSync, ...pg.joining]) state.work.pgsOfDisk.get(disk)?.delete(id);
-  const next: PgRecord = { ...pg, ...members, epoch: pg.epoch + 1 };
+  assert(new Set(all).size === all.length, 'a disk is a member of a PG once', {
+    pg: id,
+    ...members,
+  });
+  forgetPg(state, pg);
+  const next: PgRecord = {
+    ...pg,
+    inSync: members.inSync,
+    joining: members.joining,
+    epoch: pg.epoch + 1,
+  };
   state.facts.pgs.put(next);
   indexPg(state, next);
 }
@@ -37,7 +45,14 @@ export function changeMembers(state: State, id: PgId, members: Members): void {
 /** Where the PG should live; its members follow step by step. */
 export function setTarget(state: State, id: PgId, target: readonly DiskId[]): void {
   assert(target.length > 0, 'a target names a disk', { pg: id });
+  forgetPg(state, state.facts.pgs.get(id));
   indexPg(state, state.facts.pgs.update(id, { target }));
+}
+
+function forgetPg(state: State, pg: PgRecord): void {
+  const { pgsOfDisk, targetsOfDisk } = state.work;
+  for (const disk of [...pg.inSync, ...pg.joining]) pgsOfDisk.get(disk)?.delete(pg.id);
+  for (const disk of pg.target) targetsOfDisk.set(disk, (targetsOfDisk.get(disk) ?? 0) - 1);
 }
 
 /** Enters a PG into the indexes; also used when the facts are loaded. */
@@ -45,6 +60,9 @@ export function indexPg(state: Pick<State, 'work'>, pg: PgRecord): void {
   const { work } = state;
   for (const disk of pg.inSync) addMember(work.pgsOfDisk, disk, pg.id);
   for (const disk of pg.joining) addMember(work.pgsOfDisk, disk, pg.id);
+  for (const disk of pg.target) {
+    work.targetsOfDisk.set(disk, (work.targetsOfDisk.get(disk) ?? 0) + 1);
+  }
   if (isSettled(pg)) work.unsettled.delete(pg.id);
   else work.unsettled.add(pg.id);
   work.isMovesDirty = true;

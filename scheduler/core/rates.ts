@@ -5,33 +5,12 @@
 import type { IoView } from '../../shared/model/api-views.ts';
 import type { AttachmentReport } from '../../shared/model/node-report.ts';
 import type { State } from './state.ts';
+import type { IoCounters, IoPoint } from './work.ts';
 
 /** Long enough to even out single reports, short enough to follow the load by eye. */
 const WINDOW_MS = 3000;
 /** A rate that nobody refreshed for this long is no longer true. */
 const STALE_MS = 10_000;
-
-type Counters = Pick<
-  AttachmentReport,
-  | 'generation'
-  | 'readOps'
-  | 'writeOps'
-  | 'readBytes'
-  | 'writeBytes'
-  | 'readMicros'
-  | 'writeMicros'
->;
-
-interface Point {
-  readonly atMs: number;
-  readonly counters: Counters;
-}
-
-export interface IoSample {
-  readonly base: Point;
-  readonly last: Point;
-  readonly io: IoView;
-}
 
 export const IDLE_IO: IoView = {
   readOpsPerSecond: 0,
@@ -45,7 +24,7 @@ export const IDLE_IO: IoView = {
 /** Takes the counters of one attachment out of a report that arrived at `nowMs`. */
 export function sampleIo(state: State, report: AttachmentReport, nowMs: number): void {
   const samples = state.work.ioSamples;
-  const point: Point = { atMs: nowMs, counters: pickCounters(report) };
+  const point: IoPoint = { atMs: nowMs, counters: pickCounters(report) };
   const known = samples.get(report.volume);
   if (known === undefined || isReset(known.last.counters, point.counters)) {
     samples.set(report.volume, { base: point, last: point, io: IDLE_IO });
@@ -82,13 +61,13 @@ export function sumIo(views: readonly IoView[]): IoView {
   };
 }
 
-function pickCounters(report: AttachmentReport): Counters {
+function pickCounters(report: AttachmentReport): IoCounters {
   const { generation, readOps, writeOps, readBytes, writeBytes, readMicros, writeMicros } = report;
   return { generation, readOps, writeOps, readBytes, writeBytes, readMicros, writeMicros };
 }
 
 /** Another generation, or a gateway that started anew: its counters begin at zero. */
-function isReset(last: Counters, next: Counters): boolean {
+function isReset(last: IoCounters, next: IoCounters): boolean {
   return (
     last.generation !== next.generation ||
     next.readOps < last.readOps ||
@@ -98,7 +77,7 @@ function isReset(last: Counters, next: Counters): boolean {
   );
 }
 
-function ratesBetween(from: Point, to: Point): IoView {
+function ratesBetween(from: IoPoint, to: IoPoint): IoView {
   const seconds = (to.atMs - from.atMs) / 1000;
   if (seconds <= 0) return IDLE_IO;
   const a = from.counters;

@@ -5,7 +5,8 @@
  * their source.
  */
 import type { DiskId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
-import type { IoSample } from './rates.ts';
+import type { IoView } from '../../shared/model/api-views.ts';
+import type { AttachmentReport } from '../../shared/model/node-report.ts';
 
 /** A command that is answered later: when what it waits for has happened, or at its deadline. */
 export interface PendingCommand {
@@ -23,9 +24,35 @@ export interface Distrust {
   readonly pauseMs: number;
 }
 
+/**
+ * What a disk is good for (disk-use.ts). unborn: claimed, never held anything. serving: takes and gives
+ * data. away: out of reach for a short while, keeps its place. leaving: what it holds goes elsewhere.
+ */
+export type DiskUse = 'unborn' | 'serving' | 'away' | 'leaving';
+
+export type IoCounters = Pick<
+  AttachmentReport,
+  'generation' | 'readOps' | 'writeOps' | 'readBytes' | 'writeBytes' | 'readMicros' | 'writeMicros'
+>;
+
+/** Counters of an attachment as reported at one time on the manager's clock. */
+export interface IoPoint {
+  readonly atMs: number;
+  readonly counters: IoCounters;
+}
+
+/** What rates.ts keeps of one attachment. */
+export interface IoSample {
+  readonly base: IoPoint;
+  readonly last: IoPoint;
+  readonly io: IoView;
+}
+
 export interface Work {
   /** PGs that have the disk as a member, in sync or joining. */
   readonly pgsOfDisk: Map<DiskId, Set<PgId>>;
+  /** In how many PGs' targets the disk is. */
+  readonly targetsOfDisk: Map<DiskId, number>;
   /** PGs whose members are not what their target says. */
   readonly unsettled: Set<PgId>;
   /** Pools whose placement has to be planned again, with the cause of the last change. */
@@ -36,9 +63,15 @@ export interface Work {
   isJobsDirty: boolean;
   readonly nodeOfSession: Map<string, NodeId>;
   readonly pending: PendingCommand[];
+  /** Volumes being detached, with the map version that told the gateway so. */
+  readonly detaching: Map<VolumeId, number>;
   /** When an event was recorded, by kind, subject and message: the same one is not repeated soon. */
   readonly recentEvents: Map<string, number>;
   readonly distrust: Map<DiskId, Distrust>;
+  /** What each disk was good for when it was last looked at (disk-use.ts): a change plans anew. */
+  readonly diskUses: Map<DiskId, DiskUse>;
+  /** Since when a disk that holds or should hold PGs is out of reach. */
+  readonly diskAwaySinceMs: Map<DiskId, number>;
   /** Why each pool's placement is not as its policy asks; empty when it is. */
   readonly explanations: Map<string, readonly string[]>;
   readonly ioSamples: Map<VolumeId, IoSample>;
@@ -48,24 +81,31 @@ export interface Work {
   nextJobsAtMs: number;
   /** When each pool may ask for another expansion. */
   readonly expandAfterMs: Map<string, number>;
+  /** When a lasting condition was last put into an event, by its kind and subject. */
+  readonly saidAtMs: Map<string, number>;
 }
 
 export function createWork(): Work {
   return {
     pgsOfDisk: new Map(),
+    targetsOfDisk: new Map(),
     unsettled: new Set(),
     replan: new Map(),
     isMovesDirty: true,
     isJobsDirty: true,
     nodeOfSession: new Map(),
     pending: [],
+    detaching: new Map(),
     recentEvents: new Map(),
     distrust: new Map(),
+    diskUses: new Map(),
+    diskAwaySinceMs: new Map(),
     explanations: new Map(),
     ioSamples: new Map(),
     nextCapacityAtMs: Number.NEGATIVE_INFINITY,
     nextMovesAtMs: Number.NEGATIVE_INFINITY,
     nextJobsAtMs: Number.NEGATIVE_INFINITY,
     expandAfterMs: new Map(),
+    saidAtMs: new Map(),
   };
 }

@@ -1,0 +1,269 @@
+/**
+ * Room: what a pool has, what is used, what is kept back for rebuilding, and what follows from it: the hard
+ * limit (allocating writes get ENOSPC before a disk is really full) and the wish for more disks
+ * (DESIGN 10). Which disks those are is for the offers to say; this file says how many, and why.
+ */
+import type { NodeId } from '../../shared/base/ids.ts';
+import { formatBytes, formatDuration } from '../../shared/base/units.ts';
+import type { CapacityView } from '../../shared/model/api-views.ts';
+import { diskUse } from './disk-use.ts';
+import { recordEvent } from './events.ts';
+import { endJob, findRunningJob, startJob } from './jobs.ts';
+import { memberCount } from './members.ts';
+import type { DiskRecord, JobRecord, PoolRecord } from './records.ts';
+import type { Now, State } from './state.ts';
+
+const CAPACITY_INTERVAL_MS = 1000;
+/** A pool is no longer full this far below the limit, so that it does not flap around it. */
+const FULL_HYSTERESIS = 0.02;
+/** An expansion aims below the threshold that asked for it, so that the next one is not due at once. */
+const EXPAND_AIM = 0.9;
+/** An expansion that got no disk for so long is explained in an event. */
+const EXPAND_EXPLAIN_MS = 60_000;
+
+/** Once a second: the hard limit and the wish for expansion of every pool. */
+export function superviseCapacity(state: State, now: Now): void {
+  if (now.ms < state.work.nextCapacityAtMs) return;
+  state.work.nextCapacityAtMs = now.ms + CAPACITY_INTERVAL_MS;
+  for (const pool of state.facts.pools.values()) {
+    superviseFull(state, pool, now);
+    superviseExpansion(state, state.facts.pools.get(pool.name), now);
+  }
+}
+
+/** Disks that count: those that serve, and those expected back. */
+export function countedDisks(state: State, pool: string): DiskRecord[] {
+  return [...state.facts.disks.values()].filter((disk) => {
+    if (disk.pool !== pool) return false;
+    const use = diskUse(state, disk);
+    return use === 'serving' || use === 'away' || (use === 'leaving' && disk.phase === 'serving');
+  });
+}
+
+export function poolCapacity(state: State, pool: PoolRecord): CapacityView {
+  let provisionedBytes = 0;
+  for (const volume of state.facts.volumes.values()) {
+    if (volume.pool === pool.name && volume.phase === 'ready') provisionedBytes += volume.sizeBytes;
+  }
+  return capacityOf(state, pool, countedDisks(state, pool.name), provisionedBytes);
+}
+
+/** Capacity of some disks of a pool; the reserve is meaningful for all of them together. */
+export function capacityOf(
+  state: State,
+  pool: PoolRecord,
+  disks: readonly DiskRecord[],
+  provisionedBytes: number,
+): CapacityView {
+  let rawBytes = 0;
+  let usedBytes = 0;
+  const byDomain = new Map<string, number>();
+  for (const disk of disks) {
+    const observed = state.disks.get(disk.id);
+    const capacity = observed?.capacityBytes ?? disk.sizeBytes;
+    rawBytes += capacity;
+    usedBytes += Math.min(capacity, observed?.usedBytes ?? 0);
+    const domain = domainOf(state, pool, disk.node);
+    byDomain.set(domain, (byDomain.get(domain) ?? 0) + capacity);
+  }
+  const freeBytes = rawBytes - usedBytes;
+  // With no domain to spare the largest one cannot be rebuilt elsewhere: keeping room helps nobody.
+  const isSpare = byDomain.size > pool.defaultReplicas;
+  const largest = isSpare ? Math.max(0, ...byDomain.values()) : 0;
+  const reserveBytes = Math.min(freeBytes, largest);
+  const allowed = rawBytes * pool.fullAtRatio - usedBytes - reserveBytes;
+  return {
+    rawBytes,
+    usedBytes,
+    freeBytes,
+    reserveBytes,
+    usableBytes: Math.max(0, Math.floor(allowed / pool.defaultReplicas)),
+    provisionedBytes,
+    usedRatio: rawBytes === 0 ? 0 : usedBytes / rawBytes,
+  };
+}
+
+function domainOf(state: State, pool: PoolRecord, id: NodeId): string {
+  const zone = state.facts.nodes.find(id)?.zone ?? null;
+  return pool.failureDomain === 'zone' && zone !== null ? `zone ${zone}` : `node ${id}`;
+}
+
+/** A PG's write fails when one of its disks is full, so a single disk at the limit counts. */
+function superviseFull(state: State, pool: PoolRecord, now: Now): void {
+  const limit = pool.isFull ? pool.fullAtRatio - FULL_HYSTERESIS : pool.fullAtRatio;
+  let fullest: DiskRecord | null = null;
+  let ratio = 0;
+  for (const disk of countedDisks(state, pool.name)) {
+    const observed = state.disks.get(disk.id);
+    if (observed === undefined || observed.capacityBytes === 0) continue;
+    if (memberCount(state, disk.id) === 0) continue;
+    const fill = observed.usedBytes / observed.capacityBytes;
+    if (fill <= ratio) continue;
+    ratio = fill;
+    fullest = disk;
+  }
+  const isFull = fullest !== null && ratio >= limit;
+  if (isFull === pool.isFull) return;
+  state.facts.pools.update(pool.name, { isFull });
+  // Executors see the limit with each volume.
+  for (const volume of state.facts.volumes.values()) {
+    if (volume.pool === pool.name && volume.phase === 'ready') state.facts.volumes.put(volume);
+  }
+  const message = isFull
+    ? `Pool "${pool.name}" is full: disk d${fullest?.id ?? 0} is ${percent(ratio)} used, the limit is ${percent(pool.fullAtRatio)}; writes that need new space get ENOSPC, everything else goes on`
+    : `Pool "${pool.name}" has room again: its fullest disk is ${percent(ratio)} used`;
+  const kind = isFull ? 'pool.full' : 'pool.has-room';
+  recordEvent(
+    state,
+    { severity: isFull ? 'error' : 'info', kind, message, subject: pool.name },
+    now,
+  );
+}
+
+function superviseExpansion(state: State, pool: PoolRecord, now: Now): void {
+  const serving = countedDisks(state, pool.name);
+  const running = findRunningJob(state, 'expand', pool.name);
+  const need = disksNeeded(state, pool, serving);
+  if (running !== null) followExpansion(state, { pool, job: running, serving, need }, now);
+  else if (need.count > 0) beginExpansion(state, { pool, serving, need }, now);
+}
+
+interface Need {
+  /** Disks to add so that the pool is below its threshold again; 0 when it is. */
+  readonly count: number;
+  readonly usedRatio: number;
+}
+
+function disksNeeded(state: State, pool: PoolRecord, serving: readonly DiskRecord[]): Need {
+  const { rawBytes, usedBytes, usedRatio } = capacityOf(state, pool, serving, 0);
+  if (rawBytes === 0) return { count: 0, usedRatio: 0 };
+  // Disks that are on their way count as if they were there: nothing is asked for twice.
+  const comingBytes = comingDisks(state, pool.name).reduce((sum, disk) => sum + disk.sizeBytes, 0);
+  if (usedBytes / (rawBytes + comingBytes) < pool.expandAtRatio) return { count: 0, usedRatio };
+  const missing = usedBytes / (pool.expandAtRatio * EXPAND_AIM) - rawBytes - comingBytes;
+  const meanBytes = rawBytes / serving.length;
+  return { count: Math.max(1, Math.ceil(missing / meanBytes)), usedRatio };
+}
+
+function comingDisks(state: State, pool: string): DiskRecord[] {
+  return [...state.facts.disks.values()].filter(
+    (disk) =>
+      disk.pool === pool &&
+      (disk.phase === 'claiming' || disk.phase === 'launched') &&
+      diskUse(state, disk) === 'unborn',
+  );
+}
+
+interface Begin {
+  readonly pool: PoolRecord;
+  readonly serving: readonly DiskRecord[];
+  readonly need: Need;
+}
+
+function beginExpansion(state: State, begin: Begin, now: Now): void {
+  const { pool, serving, need } = begin;
+  const fact = `pool "${pool.name}" is ${percent(need.usedRatio)} used, the threshold is ${percent(pool.expandAtRatio)}`;
+  const known = serving.length + comingDisks(state, pool.name).length;
+  const allowed = pool.diskCountMax === null ? need.count : pool.diskCountMax - known;
+  const refusal = !pool.isAutoExpand
+    ? 'automatic expansion is switched off for it'
+    : allowed <= 0
+      ? `it may have at most ${pool.diskCountMax} disks and has ${known}`
+      : null;
+  if (refusal !== null) {
+    sayOnce(state, pool, 'pool.not-expanded', `Not expanded although ${fact}: ${refusal}`, now);
+    return;
+  }
+  if (now.ms < (state.work.expandAfterMs.get(pool.name) ?? Number.NEGATIVE_INFINITY)) return;
+  const wanted = Math.min(need.count, allowed);
+  const reason = `${fact}: ${wanted} more ${wanted === 1 ? 'disk is' : 'disks are'} wanted`;
+  startJob(
+    state,
+    {
+      kind: 'expand',
+      subject: pool.name,
+      reason,
+      movesTotal: wanted,
+      figures: {
+        disksBefore: serving.length,
+        disksWanted: wanted,
+        usedRatioBefore: need.usedRatio,
+      },
+    },
+    now,
+  );
+  state.expansion.set(pool.name, { diskCount: wanted, reason });
+  state.work.expandAfterMs.set(pool.name, now.ms + pool.expandCooldownMs);
+  state.facts.pools.update(pool.name, { lastExpandAtMs: now.wallMs });
+  const message = `Expanding because ${reason}`;
+  recordEvent(
+    state,
+    { severity: 'info', kind: 'pool.expanding', message, subject: pool.name },
+    now,
+  );
+}
+
+interface Expansion extends Begin {
+  readonly job: JobRecord;
+}
+
+function followExpansion(state: State, expansion: Expansion, now: Now): void {
+  const { pool, job, serving, need } = expansion;
+  const goal = (job.figures['disksBefore'] ?? 0) + (job.figures['disksWanted'] ?? 0);
+  const gained = Math.max(0, serving.length - (job.figures['disksBefore'] ?? 0));
+  if (gained !== job.movesDone) {
+    state.facts.jobs.update(job.id, { movesDone: Math.min(gained, job.movesTotal) });
+  }
+  if (serving.length >= goal) {
+    finishExpansion(state, expansion, 'done', now);
+    return;
+  }
+  const coming = comingDisks(state, pool.name).length;
+  if (!pool.isAutoExpand || (need.count === 0 && coming === 0)) {
+    finishExpansion(state, expansion, gained > 0 ? 'done' : 'cancelled', now);
+    return;
+  }
+  const open = Math.max(0, goal - serving.length - coming);
+  if (open === 0) state.expansion.delete(pool.name);
+  else state.expansion.set(pool.name, { diskCount: open, reason: job.reason });
+  const waited = now.wallMs - job.startedAtMs;
+  if (open > 0 && waited >= EXPAND_EXPLAIN_MS) {
+    const message = `Still waiting for ${open} of ${job.movesTotal} disks after ${formatDuration(EXPAND_EXPLAIN_MS)}: Mesos offers no unclaimed disk that fits pool "${pool.name}"; add one, or free a reservation`;
+    sayOnce(state, pool, 'pool.expand-waiting', message, now);
+  }
+}
+
+function finishExpansion(
+  state: State,
+  expansion: Expansion,
+  phase: 'done' | 'cancelled',
+  now: Now,
+): void {
+  const { pool, serving, need } = expansion;
+  state.expansion.delete(pool.name);
+  const job = state.facts.jobs.get(expansion.job.id);
+  const { rawBytes } = capacityOf(state, pool, serving, 0);
+  endJob(state, job, { phase, figures: { usedRatioAfter: need.usedRatio } }, now);
+  const message =
+    phase === 'done'
+      ? `Pool "${pool.name}" was expanded to ${serving.length} disks (${formatBytes(rawBytes)}), ${percent(need.usedRatio)} used`
+      : `Expansion of pool "${pool.name}" is no longer needed: ${percent(need.usedRatio)} used`;
+  const kind = phase === 'done' ? 'pool.expanded' : 'pool.expand-cancelled';
+  recordEvent(state, { severity: 'info', kind, message, subject: pool.name }, now);
+}
+
+/** For conditions that last: one event while nothing else of the kind was said of the pool for long. */
+function sayOnce(state: State, pool: PoolRecord, kind: string, message: string, now: Now): void {
+  const key = `${kind} ${pool.name}`;
+  const last = state.work.saidAtMs.get(key);
+  if (last !== undefined && now.ms - last < REPEAT_MS) return;
+  state.work.saidAtMs.set(key, now.ms);
+  recordEvent(state, { severity: 'warning', kind, message, subject: pool.name }, now);
+}
+
+/** A lasting condition is said again so often. */
+const REPEAT_MS = 900_000;
+
+function percent(ratio: number): string {
+  return `${(ratio * 100).toFixed(1).replace(/\.0$/, '')} %`;
+}

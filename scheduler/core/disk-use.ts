@@ -1,0 +1,61 @@
+/**
+ * What each disk is good for right now, as planners see it. A change of any disk's use, whatever brought it
+ * about, is the reason to plan its pool's placement anew: nobody has to remember to ask for it.
+ *
+ *   unborn ──▶ serving ◀──▶ away ──rebuildAfterMs──▶ leaving (empty it, or do without it)
+ *                 └──────drain, failure, loss─────────▲
+ */
+import { formatDisk, formatNode } from '../../shared/base/ids.ts';
+import { formatDuration } from '../../shared/base/units.ts';
+import { memberCount } from './members.ts';
+import { isDiskLeaving, isDiskLost, isDiskServing } from './node-life.ts';
+import type { DiskRecord } from './records.ts';
+import type { Now, State } from './state.ts';
+import type { DiskUse } from './work.ts';
+
+/** The use as of the last `watchDisks`. */
+export function diskUse(state: State, disk: DiskRecord): DiskUse {
+  return state.work.diskUses.get(disk.id) ?? 'unborn';
+}
+
+/** Every tick: looks at all disks and asks for a plan where one has changed its use. */
+export function watchDisks(state: State, now: Now): void {
+  const { facts, work } = state;
+  for (const disk of facts.disks.values()) {
+    const use = judge(state, disk, now.ms);
+    const before = work.diskUses.get(disk.id) ?? 'unborn';
+    if (use === before) continue;
+    work.diskUses.set(disk.id, use);
+    work.isMovesDirty = true;
+    work.isJobsDirty = true;
+    work.replan.set(disk.pool, describeChange(state, disk, use, before));
+  }
+}
+
+function judge(state: State, disk: DiskRecord, nowMs: number): DiskUse {
+  const away = state.work.diskAwaySinceMs;
+  if (isDiskLost(disk) || isDiskLeaving(state, disk)) {
+    away.delete(disk.id);
+    return 'leaving';
+  }
+  if (isDiskServing(state, disk)) {
+    away.delete(disk.id);
+    return 'serving';
+  }
+  const isWanted =
+    memberCount(state, disk.id) > 0 || (state.work.targetsOfDisk.get(disk.id) ?? 0) > 0;
+  if (!isWanted && state.work.diskUses.get(disk.id) !== 'leaving') return 'unborn';
+  const since = away.get(disk.id) ?? nowMs;
+  away.set(disk.id, since);
+  return nowMs - since >= state.options.rebuildAfterMs ? 'leaving' : 'away';
+}
+
+function describeChange(state: State, disk: DiskRecord, use: DiskUse, before: DiskUse): string {
+  const name = `${formatDisk(disk.id)} on ${formatNode(disk.node)}`;
+  if (use === 'serving') return before === 'unborn' ? `${name} is new` : `${name} is back`;
+  if (use === 'away') return `${name} is out of reach`;
+  if (use === 'unborn') return `${name} holds nothing any more`;
+  if (isDiskLost(disk)) return disk.phase === 'lost' ? `${name} is lost` : `${name} has failed`;
+  if (isDiskLeaving(state, disk)) return `${name} is being drained`;
+  return `${name} has been out of reach for ${formatDuration(state.options.rebuildAfterMs)}`;
+}

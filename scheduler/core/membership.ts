@@ -1,0 +1,152 @@
+/**
+ * Who has to leave a PG, and who has become a full member (DESIGN 4).
+ *
+ * A member leaves without its consent only when its disk certainly serves nothing: the node's lease has
+ * run out, its executor is dead, or the node itself reported the disk as failed; or when a gateway could not
+ * reach it for long while its node lives. In each case another in-sync member must be serving: while
+ * all of them are away nothing can be acked, so none has missed anything, and whoever comes back first
+ * goes on.
+ */
+import type { DiskId, PgId } from '../../shared/base/ids.ts';
+import { formatDisk, formatNode } from '../../shared/base/ids.ts';
+import { formatDuration } from '../../shared/base/units.ts';
+import type { JoinReport, MemberFailure, NodeReport } from '../../shared/model/node-report.ts';
+import { recordEvent } from './events.ts';
+import { nextMapVersion } from './fencing.ts';
+import { creditMove } from './jobs.ts';
+import { changeMembers, familyOf, isMember } from './members.ts';
+import { isCertainlyNotServing, isDiskLost, isDiskServingById, observedNode } from './node-life.ts';
+import type { DiskRecord, NodeRecord, PgRecord } from './records.ts';
+import type { Now, State } from './state.ts';
+
+/** After a failure on a living node: long enough not to stall writes again at once. */
+const DISTRUST_MS_MIN = 5_000;
+const DISTRUST_MS_MAX = 300_000;
+
+/** Every tick and after whatever may end a node's or disk's service. */
+export function removeLostMembers(state: State, now: Now): void {
+  for (const disk of state.facts.disks.values()) {
+    const pgs = state.work.pgsOfDisk.get(disk.id);
+    if (pgs === undefined || pgs.size === 0) continue;
+    const node = state.facts.nodes.get(disk.node);
+    const isLost = isDiskLost(disk) || isCertainlyNotServing(state, node, now.ms);
+    // A joining copy is nobody's source and may go as soon as its node is being shut out.
+    if (!isLost && !node.isFenced) continue;
+    removeDisk(state, { disk, node, pgs: [...pgs], isLost }, now);
+  }
+}
+
+/** What a node's joins and its gateways' complaints mean. */
+export function onMemberReports(
+  state: State,
+  node: NodeRecord,
+  report: NodeReport,
+  now: Now,
+): void {
+  if (node.isFenced) return;
+  for (const join of report.joins) if (join.isComplete) promote(state, node, join);
+  for (const failure of report.failures) removeFailed(state, failure, report.failures, now);
+}
+
+interface Leaving {
+  readonly disk: DiskRecord;
+  readonly node: NodeRecord;
+  readonly pgs: readonly PgId[];
+  readonly isLost: boolean;
+}
+
+function removeDisk(state: State, leaving: Leaving, now: Now): void {
+  const { disk, node } = leaving;
+  let count = 0;
+  for (const id of leaving.pgs) {
+    const pg = state.facts.pgs.get(id);
+    if (pg.joining.includes(disk.id)) {
+      const joining = pg.joining.filter((other) => other !== disk.id);
+      changeMembers(state, id, { inSync: pg.inSync, joining });
+    } else if (leaving.isLost && hasOtherServing(state, pg, [disk.id])) {
+      const inSync = pg.inSync.filter((other) => other !== disk.id);
+      changeMembers(state, id, { inSync, joining: pg.joining });
+      count += 1;
+    }
+  }
+  if (node.isFenced) observedNode(state, node.id).requiredVersion = nextMapVersion(state);
+  if (count === 0) return;
+  const why = isDiskLost(disk) ? disk.error || disk.phase : 'its node certainly serves nothing';
+  recordEvent(
+    state,
+    {
+      severity: 'warning',
+      kind: 'disk.left',
+      message: `${formatDisk(disk.id)} on ${formatNode(node.id)} left ${count} PGs (${why}); the others go on without it`,
+      subject: formatDisk(disk.id),
+    },
+    now,
+  );
+}
+
+/** Another in-sync member takes and gives data now; `without` do not count. */
+function hasOtherServing(state: State, pg: PgRecord, without: readonly DiskId[]): boolean {
+  return pg.inSync.some((disk) => !without.includes(disk) && isDiskServingById(state, disk));
+}
+
+/** A join that is complete under the current epoch becomes a full member; who leaves goes with it. */
+function promote(state: State, node: NodeRecord, join: JoinReport): void {
+  const pg = state.facts.pgs.find(join.pg);
+  if (pg === undefined || pg.epoch !== join.epoch || !pg.joining.includes(join.disk)) return;
+  const disk = state.facts.disks.find(join.disk);
+  if (disk === undefined || disk.node !== node.id || !isDiskServingById(state, disk.id)) return;
+  creditMove(state, pg);
+  const joining = pg.joining.filter((other) => other !== join.disk);
+  const inSync = leaveOut(state, pg, [...pg.inSync, join.disk]);
+  changeMembers(state, pg.id, { inSync, joining });
+  state.work.distrust.delete(join.disk);
+}
+
+/** The in-sync members after a promotion: those on their way out go as far as redundancy allows. */
+function leaveOut(state: State, pg: PgRecord, inSync: readonly DiskId[]): readonly DiskId[] {
+  const isComplete = pg.target.every((disk) => inSync.includes(disk));
+  if (isComplete) return inSync.filter((disk) => pg.target.includes(disk));
+  const { replicas } = familyOf(state, pg.id);
+  const extras = inSync.filter((disk) => !pg.target.includes(disk));
+  // A member that does not serve is missed least.
+  extras.sort((a, b) => Number(isDiskServingById(state, a)) - Number(isDiskServingById(state, b)));
+  const leaving = extras.slice(0, Math.max(0, inSync.length - replicas));
+  return inSync.filter((disk) => !leaving.includes(disk));
+}
+
+/** A living node's disk that a gateway could not reach for long. */
+function removeFailed(
+  state: State,
+  failure: MemberFailure,
+  all: readonly MemberFailure[],
+  now: Now,
+): void {
+  if (failure.sinceMs < state.options.memberFailureMs) return;
+  const pg = state.facts.pgs.find(failure.pg);
+  if (pg === undefined || pg.epoch !== failure.epoch || !isMember(pg, failure.disk)) return;
+  const alsoFailing = all.filter((other) => other.pg === pg.id).map((other) => other.disk);
+  // The gateway must be able to go on with somebody.
+  if (pg.inSync.includes(failure.disk) && !hasOtherServing(state, pg, alsoFailing)) return;
+  const without = (disks: readonly DiskId[]): DiskId[] => disks.filter((d) => d !== failure.disk);
+  changeMembers(state, pg.id, { inSync: without(pg.inSync), joining: without(pg.joining) });
+  distrust(state, failure, now);
+}
+
+function distrust(state: State, failure: MemberFailure, now: Now): void {
+  const { disk } = failure;
+  const known = state.work.distrust.get(disk);
+  // Failures of one moment, in many PGs, are one reason.
+  if (known !== undefined && now.ms < known.untilMs) return;
+  const pauseMs = Math.min(DISTRUST_MS_MAX, (known?.pauseMs ?? DISTRUST_MS_MIN / 2) * 2);
+  state.work.distrust.set(disk, { untilMs: now.ms + pauseMs, pauseMs });
+  recordEvent(
+    state,
+    {
+      severity: 'warning',
+      kind: 'disk.unreachable',
+      message: `${formatDisk(disk)} was left out of PGs because a gateway could not use it (${failure.reason}); it is asked back after ${formatDuration(pauseMs)}`,
+      subject: formatDisk(disk),
+    },
+    now,
+  );
+}

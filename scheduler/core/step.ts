@@ -1,0 +1,96 @@
+/**
+ * The manager's one entry: an event changes the facts in place and returns what shall happen once they
+ * are committed (DESIGN 11). Everything it decides follows from the facts, from what it observes and from
+ * `now`; so the simulator runs the same code, and a new manager goes on where another stopped.
+ *
+ *   event ──▶ its own handler ──▶ supervision (leases, members, attachments) ──▶ planners ──▶ effects
+ *
+ * Reports come a thousand a second in a large cluster, so after a report only what it may have changed
+ * is looked at; everything else happens at the next tick.
+ */
+import { unreachable } from '../../shared/base/assert.ts';
+import { settleAttachments } from './attachments.ts';
+import { superviseCapacity } from './capacity.ts';
+import { onCommand } from './commands.ts';
+import type { Effect, Event } from './contract.ts';
+import { watchDisks } from './disk-use.ts';
+import { superviseLeases } from './fencing.ts';
+import { onMesosDisconnected, onMesosEvent, planMesos } from './framework.ts';
+import { followMoves } from './jobs.ts';
+import { onMemberReports, removeLostMembers } from './membership.ts';
+import { superviseDrains } from './nodes.ts';
+import { plan } from './planner.ts';
+import { onClosed, onHello, onReport, superviseSessions } from './sessions.ts';
+import type { Now, State } from './state.ts';
+import { followDeletions } from './volumes.ts';
+
+/**
+ * Changes `state` and returns effects, which the caller carries out in order after it has committed
+ * `state.facts.takeChanges()`. Never throws for what the outside world does: an exception is a broken
+ * invariant, after which the facts in memory are worthless and the manager must start anew.
+ */
+export function step(state: State, event: Event, now: Now): readonly Effect[] {
+  switch (event.kind) {
+    case 'tick':
+      return supervise(state, now);
+    case 'mesos':
+      return [...onMesosEvent(state, event.event, now), ...settle(state, now)];
+    case 'mesos-disconnected':
+      return onMesosDisconnected(state, event.reason, now);
+    case 'node-hello':
+      return onHello(state, event, now);
+    case 'node-report':
+      return report(state, event, now);
+    case 'node-closed':
+      onClosed(state, event, now);
+      return [];
+    case 'command':
+      return command(state, event, now);
+    default:
+      return unreachable(event);
+  }
+}
+
+function report(
+  state: State,
+  event: Extract<Event, { kind: 'node-report' }>,
+  now: Now,
+): readonly Effect[] {
+  const effects = onReport(state, event, now);
+  const id = state.work.nodeOfSession.get(event.session);
+  if (id === undefined) return effects;
+  onMemberReports(state, state.facts.nodes.get(id), event.report, now);
+  return [...effects, ...settleAttachments(state, now)];
+}
+
+/** Commands see the disks as they are now, and what they change is planned for at once. */
+function command(
+  state: State,
+  event: Extract<Event, { kind: 'command' }>,
+  now: Now,
+): readonly Effect[] {
+  watchDisks(state, now);
+  const effects = onCommand(state, event, now);
+  return [...effects, ...settle(state, now)];
+}
+
+/** Who is certainly gone leaves, and who waited for that gets on. */
+function settle(state: State, now: Now): Effect[] {
+  superviseLeases(state, now);
+  const effects = superviseSessions(state, now);
+  removeLostMembers(state, now);
+  effects.push(...settleAttachments(state, now));
+  return effects;
+}
+
+function supervise(state: State, now: Now): readonly Effect[] {
+  const effects = settle(state, now);
+  watchDisks(state, now);
+  plan(state, now);
+  superviseDrains(state, now);
+  followMoves(state, now);
+  followDeletions(state, now);
+  superviseCapacity(state, now);
+  effects.push(...planMesos(state, now));
+  return effects;
+}
