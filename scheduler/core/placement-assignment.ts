@@ -8,7 +8,7 @@
  */
 import type { DiskId } from '../../shared/base/ids.ts';
 import type { Prng } from '../../shared/base/prng.ts';
-import { moveAlongChain } from './placement-chains.ts';
+import { type ChainSearch, moveAlongChain } from './placement-chains.ts';
 import { NONE, PlaceTable, type TableOptions } from './placement-table.ts';
 import type { PlacementPg, Topology } from './placement-topology.ts';
 
@@ -49,10 +49,9 @@ export class FamilyAssignment {
     // In random order, so that later scans of a disk's list meet PGs with all kinds of partners.
     for (const pg of this.#randomPgs()) {
       let [place, end] = this.#placesOf(pg);
-      for (const id of this.#pgs[pg]?.current ?? []) {
+      for (const disk of this.#table.holders(pg)) {
         if (place === end) break;
-        const disk = this.#table.indexOf(id);
-        if (disk === NONE || !this.#table.isAllowed(pg, disk, NONE)) continue;
+        if (!this.#table.isAllowed(pg, disk, NONE)) continue;
         this.#table.put(place, disk);
         place += 1;
       }
@@ -78,10 +77,12 @@ export class FamilyAssignment {
     const bag = this.#bagOfRoom();
     const emptyLeft = this.#fillEmpty(bag);
     const surplusLeft = this.#moveSurplus(bag);
+    // Free chains before dear ones.
+    const moves = ['moved', 'any'] as const;
     for (const place of emptyLeft) {
-      if (!this.#useChain(NONE, place)) this.#putAnywhere(place);
+      if (!this.#useChain({ from: NONE, start: place, moves })) this.#putAnywhere(place);
     }
-    for (const disk of surplusLeft) this.#useChain(disk, NONE);
+    for (const disk of surplusLeft) this.#useChain({ from: disk, start: NONE, moves });
     this.overfull = 0;
     for (let disk = 0; disk < this.#table.diskCount; disk += 1) {
       this.overfull += Math.max(0, -this.#table.room(disk));
@@ -119,23 +120,27 @@ export class FamilyAssignment {
   /** Data that is in `current` but found no place (a move was under way) costs nothing to go back to. */
   #useSpares(): void {
     const table = this.#table;
-    for (let pg = 0; pg < this.#pgs.length; pg += 1) {
-      const current = this.#pgs[pg]?.current ?? [];
+    let isAny = false;
+    for (const [pg, { current }] of this.#pgs.entries()) {
       if (current.length <= table.replicas) continue;
+      isAny = true;
       const [first, end] = this.#placesOf(pg);
       for (let place = first; place < end; place += 1) {
         const from = table.diskAt(place);
         if (from !== NONE && table.room(from) >= 0) continue;
-        const spare = current
-          .map((id) => table.indexOf(id))
-          .find(
-            (disk) => disk !== NONE && table.receives(disk) && table.isAllowed(pg, disk, place),
-          );
+        const spare = table
+          .holders(pg)
+          .find((disk) => table.receives(disk) && table.isAllowed(pg, disk, place));
         if (spare === undefined) continue;
         if (from === NONE) table.put(place, spare);
         else table.move(place, spare);
       }
     }
+    if (!isAny) return;
+    for (const from of this.#unitsOfSurplus())
+      this.#useChain({ from, start: NONE, moves: ['held'] });
+    // What failed here says nothing of the searches to come, which may use more moves.
+    this.#failedSearches = 0;
   }
 
   /** Every disk below its goal, once per missing PG. */
@@ -208,15 +213,20 @@ export class FamilyAssignment {
 
   /** Moves PGs from disks above their goal to disks below. Returns the disks for which it failed. */
   #moveSurplus(bag: DiskBag): number[] {
+    const left: number[] = [];
+    for (const from of this.#unitsOfSurplus()) {
+      if (!this.#moveOneFrom(from, bag)) left.push(from);
+    }
+    return left;
+  }
+
+  /** Every disk above its goal, once per PG too many, in random order. */
+  #unitsOfSurplus(): Int32Array {
     const units: number[] = [];
     for (let disk = 0; disk < this.#table.diskCount; disk += 1) {
       for (let unit = this.#table.room(disk); unit < 0; unit += 1) units.push(disk);
     }
-    const left: number[] = [];
-    for (const from of shuffled(Int32Array.from(units), this.#prng)) {
-      if (!this.#moveOneFrom(from, bag)) left.push(from);
-    }
-    return left;
+    return shuffled(Int32Array.from(units), this.#prng);
   }
 
   #moveOneFrom(from: number, bag: DiskBag): boolean {
@@ -262,13 +272,18 @@ export class FamilyAssignment {
     return false;
   }
 
-  /** From a surplus disk or for an empty place (the other is NONE): free chains before dear ones. */
-  #useChain(from: number, start: number): boolean {
+  /** From a surplus disk or for an empty place (the other is NONE), with the first moves that do. */
+  #useChain(search: {
+    readonly from: number;
+    readonly start: number;
+    readonly moves: readonly ChainSearch['moves'][];
+  }): boolean {
     if (this.#failedSearches >= FAILED_SEARCHES_MAX) return false;
+    const { from, start } = search;
     const ends = this.#table.disksWhere((disk) => this.#table.receives(disk));
-    const search = { from, start, ends };
-    if (moveAlongChain(this.#table, { ...search, isFree: true })) return true;
-    if (moveAlongChain(this.#table, { ...search, isFree: false })) return true;
+    for (const moves of search.moves) {
+      if (moveAlongChain(this.#table, { from, start, ends, moves })) return true;
+    }
     this.#failedSearches += 1;
     return false;
   }
@@ -280,9 +295,9 @@ export class FamilyAssignment {
   #putAnywhere(place: number): void {
     const table = this.#table;
     const pg = table.pgOf(place);
-    const current = (this.#pgs[pg]?.current ?? []).map((id) => table.indexOf(id));
+    const holders = table.holders(pg);
     const isUsable = (disk: number): boolean => table.isUsable(disk);
-    const isHome = (disk: number): boolean => isUsable(disk) && current.includes(disk);
+    const isHome = (disk: number): boolean => isUsable(disk) && holders.includes(disk);
     for (const zoneCap of [undefined, table.replicas]) {
       const home = this.#mostRoom(place, isHome, zoneCap);
       const disk = home === NONE ? this.#mostRoom(place, isUsable, zoneCap) : home;

@@ -16,8 +16,11 @@ export interface ChainSearch {
   readonly start: number;
   /** The disks on which it may end. */
   readonly ends: readonly number[];
-  /** Beyond its first move the chain moves only PGs that this plan has moved already: that is free. */
-  readonly isFree: boolean;
+  /**
+   * any: every allowed move. moved: beyond the first move only PGs that this plan has moved already,
+   * which is free. held: only moves to disks that have the PG's data, which is free too.
+   */
+  readonly moves: 'any' | 'moved' | 'held';
 }
 
 /** Carries out the shortest chain. Returns whether there was one. */
@@ -36,8 +39,13 @@ export function moveAlongChain(table: PlaceTable, search: ChainSearch): boolean 
     });
   }
   for (const disk of chain.reached) {
-    const isFree = search.isFree && disk !== from;
-    const end = ends.includes(disk) ? disk : findStep(table, chain, { disk, ends, isFree });
+    if (ends.includes(disk)) return carryOut(table, chain, disk);
+    if (search.moves === 'held') {
+      extendToHolders(table, chain, disk);
+      continue;
+    }
+    const isFree = search.moves === 'moved' && disk !== from;
+    const end = findStep(table, chain, { disk, ends, isFree });
     if (end !== NONE) return carryOut(table, chain, end);
     open = extend(table, chain, { disk, open, isFree });
   }
@@ -88,6 +96,16 @@ function reachFrom(
     chain.reach(other, disk, step.place);
     return false;
   });
+}
+
+function extendToHolders(table: PlaceTable, chain: Chain, disk: number): void {
+  for (let place = table.firstOn(disk); place !== NONE; place = table.nextOn(place)) {
+    const pg = table.pgOf(place);
+    for (const holder of table.holders(pg)) {
+      if (chain.has(holder) || !table.isUsable(holder)) continue;
+      if (table.isAllowed(pg, holder, place)) chain.reach(holder, disk, place);
+    }
+  }
 }
 
 function carryOut(table: PlaceTable, chain: Chain, end: number): true {

@@ -90,9 +90,14 @@ export class PlaceTable {
     return this.isUsable(disk) && this.room(disk) > 0;
   }
 
-  /** The disk's index in the topology, or NONE. */
-  indexOf(id: PlacementPg['current'][number]): number {
-    return this.#topology.indexOf.get(id) ?? NONE;
+  /** The disks of the PG's `current` list, without those that are leaving. */
+  holders(pg: number): number[] {
+    const disks: number[] = [];
+    for (const id of this.#pgs[pg]?.current ?? []) {
+      const disk = this.#topology.indexOf.get(id);
+      if (disk !== undefined) disks.push(disk);
+    }
+    return disks;
   }
 
   disksWhere(isWanted: (disk: number) => boolean): number[] {

@@ -19,6 +19,8 @@ const changes = fc.oneof(
   fc.record({ kind: fc.constant('return' as const), node: fc.nat(11) }),
 );
 
+const away = fc.record({ kind: fc.constant('away' as const), node: fc.nat(11) });
+
 const story = fc.record({
   nodes: fc.array(nodeShape, { minLength: 1, maxLength: 8 }),
   zones: fc.constantFrom(0, 0, 2, 3, 4),
@@ -36,7 +38,7 @@ interface Story {
 }
 type Change =
   | { readonly kind: 'join'; readonly weights: readonly number[] }
-  | { readonly kind: 'leave' | 'return'; readonly node: number };
+  | { readonly kind: 'leave' | 'return' | 'away'; readonly node: number };
 
 function nodeDisks(node: number, zones: number, weights: readonly number[]): PlacementDisk[] {
   return weights.map((weight, index) => ({
@@ -62,6 +64,8 @@ function tell(told: Story, check: (input: PlacementInput, plan: PlacementPlan) =
       nodes += 1;
     } else if (change?.kind === 'leave') {
       disks = setNode(disks, change.node, 'leaving');
+    } else if (change?.kind === 'away') {
+      disks = setNode(disks, change.node, 'away');
     } else if (change?.kind === 'return') {
       disks = setNode(disks, change.node, 'in');
     }
@@ -146,6 +150,24 @@ describe('placement: any story of a cluster', () => {
           const again = planPlacement({ ...input, families: [family] });
           expect(again.movedReplicas).to.equal(0);
           expect([...again.targets]).to.deep.equal([...plan.targets]);
+        }),
+      ),
+    );
+  });
+
+  it('placement: nodes are away at times, rules hold, what is uneven is explained, and it is stable', () => {
+    const changesWithAway = fc.array(fc.oneof(changes, away), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(story, changesWithAway, (told, withAway) =>
+        tell({ ...told, changes: withAway }, (input, plan) => {
+          checkPlan(input, plan);
+          const usable = new Set(input.disks.filter((d) => d.isUsable).map((d) => d.node));
+          if (usable.size >= told.replicas) expect(plan.degraded).to.deep.equal([]);
+          const off = Math.max(...plan.disks.map((disk) => disk.deviation));
+          if (off >= 1) expect(plan.explanations.join()).to.match(/above the share/);
+          const failureDomain = told.zones === 0 ? 'node' : 'zone';
+          const family = makeFamily({ ...told, failureDomain, after: plan });
+          expect(planPlacement({ ...input, families: [family] }).movedReplicas).to.equal(0);
         }),
       ),
     );

@@ -64,6 +64,24 @@ describe('placement: growth', () => {
     expect(again.movedReplicas).to.equal(0);
   });
 
+  it('placement: members named before the planned joins, the old plan is found again', () => {
+    const four = makeDisks({ nodes: 4 });
+    const before = planPlacement({
+      disks: four,
+      families: [makeFamily({ pgs: 256, replicas: 2 })],
+    });
+    const disks = [...four, ...makeDisks({ nodes: 1, first: 4 })];
+    const families = [makeFamily({ pgs: 256, replicas: 2, after: before })];
+    const after = planPlacement({ disks, families });
+    const pgs = [...after.targets].map(([id, target]) => ({
+      id,
+      current: [...new Set([...(before.targets.get(id) ?? []), ...target])],
+    }));
+    const again = planPlacement({ disks, families: [{ pgs, replicas: 2, failureDomain: 'node' }] });
+    expect(again.movedReplicas).to.equal(0);
+    expect(countOf(again, 40)).to.equal(102);
+  });
+
   it('placement: same facts in another order, same plan', () => {
     const disks = makeDisks({ nodes: 5, perNode: 2, zones: 3 });
     const family = makeFamily({ pgs: 128, replicas: 3, failureDomain: 'zone' });
@@ -167,9 +185,9 @@ describe('placement: capacity', () => {
       for (const disk of target) common.set(disk, (common.get(disk) ?? 0) + 1);
     }
     common.delete(0);
-    // 228 PGs over eight partners are 28.4 each.
+    // 228 PGs over eight partners are 28.4 each; chance alone would give 18 to 43.
     expect(common.size).to.equal(8);
-    for (const [disk, count] of common) expect(count, `d${disk}`).to.be.within(18, 40);
+    for (const [disk, count] of common) expect(count, `d${disk}`).to.be.within(25, 32);
   });
 });
 
