@@ -217,7 +217,7 @@ function addPlaces(registry: Registry, manager: ManagerPort): void {
 }
 
 function addIo(registry: Registry, manager: ManagerPort): void {
-  const rates: readonly (readonly [string, string, (io: IoView) => number])[] = [
+  const rates: readonly (readonly [string, string, (io: IoView) => number | null])[] = [
     ['read_ops', 'Reads per second', (io) => io.readOpsPerSecond],
     ['write_ops', 'Writes per second', (io) => io.writeOpsPerSecond],
     ['read_bytes', 'Bytes read per second', (io) => io.readBytesPerSecond],

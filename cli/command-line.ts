@@ -1,0 +1,93 @@
+/** All commands together, the options that they share, and what happens when the arguments are wrong. */
+import { readFileSync } from 'node:fs';
+import yargs from 'yargs';
+import { Cli, type GlobalArgv, reportFailure } from './cli.ts';
+import { addDemoCommand } from './demo.ts';
+import { addDevCommand } from './dev.ts';
+import { addDiskCommand } from './disk.ts';
+import { addEventsCommand } from './events.ts';
+import { EXIT_USAGE, usageError } from './failures.ts';
+import { addJobCommand } from './job.ts';
+import { addNodeCommand } from './node.ts';
+import { addPgCommand } from './pg.ts';
+import { addPoolCommand } from './pool.ts';
+import { addStatusCommand } from './status.ts';
+import { addVolumeCommand } from './volume.ts';
+
+/** Wider help is hard to read. */
+const HELP_COLUMNS_MAX = 100;
+
+export async function runCommandLine(argv: readonly string[]): Promise<void> {
+  let isRefused = false;
+  const parser = createParser()
+    .exitProcess(false)
+    .fail((message, error) => {
+      // Yargs calls this more than once for nested commands; the first refusal says it best.
+      if (isRefused) return;
+      isRefused = true;
+      refuse(argv, message ?? error?.message ?? 'The command line cannot be read');
+    });
+  await parser.parseAsync([...argv]);
+}
+
+function createParser(): GlobalArgv {
+  const base: GlobalArgv = yargs()
+    .scriptName('cistern')
+    .usage(
+      'Cistern: replicated block storage from the local disks of a Mesos cluster.\n\n$0 <command>',
+    )
+    .option('json', { type: 'boolean', default: false, describe: 'Print the result as JSON' })
+    .option('api', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'Address of the API; else CISTERN_API, else the development cluster',
+    })
+    .parserConfiguration({ 'duplicate-arguments-array': false })
+    .wrap(Math.min(HELP_COLUMNS_MAX, process.stdout.columns ?? HELP_COLUMNS_MAX))
+    .version(readVersion())
+    .help()
+    .alias('help', 'h')
+    .strict()
+    .recommendCommands()
+    .demandCommand(
+      1,
+      'Which command? "cistern --help" lists them, "cistern status" is a good start',
+    );
+  const adders = [
+    addStatusCommand,
+    addVolumeCommand,
+    addPoolCommand,
+    addNodeCommand,
+    addDiskCommand,
+    addPgCommand,
+    addJobCommand,
+    addEventsCommand,
+    addDevCommand,
+    addDemoCommand,
+  ];
+  return adders.reduce((parser, add) => add(parser), base);
+}
+
+function refuse(argv: readonly string[], message: string): void {
+  const isJson = argv.includes('--json');
+  const words = argv.filter((word) => !word.startsWith('-')).slice(0, 2);
+  const hint = `"${['cistern', ...words, '--help'].join(' ')}" says how it is used`;
+  const cli = new Cli({ json: isJson, api: undefined }, process.env);
+  reportFailure(cli, usageError(message, hint));
+  process.exitCode = EXIT_USAGE;
+}
+
+/** From package.json above the build folder, wherever that is. */
+function readVersion(): string {
+  for (const up of ['../package.json', '../../package.json', '../../../package.json']) {
+    try {
+      const manifest: unknown = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8'));
+      if (typeof manifest === 'object' && manifest !== null && 'version' in manifest) {
+        return String(manifest.version);
+      }
+    } catch {
+      // Not at this level: one further up.
+    }
+  }
+  return 'unknown';
+}
