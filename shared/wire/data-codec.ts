@@ -20,7 +20,7 @@ import {
   FLAG,
   OP,
 } from './data-protocol.ts';
-import { headerChecksum } from './header-checksum.ts';
+import { bytesChecksum, headerChecksum } from './header-checksum.ts';
 
 /** Sixteen blocks with their checksums: up to here bodies are copied, above they travel by reference. */
 export const SMALL_BODY_BYTES_MAX = 16 * (BLOCK_BYTES + 4);
@@ -106,10 +106,9 @@ function bodyChecksum(checksums: Uint8Array | null, data: Uint8Array | null): nu
   return data === null || data.length === 0 ? 0 : crc32c(data);
 }
 
-/** Most tables are one entry long; those are cheaper without a view and a call into the library. */
+/** Short tables are cheaper without the call into the library, and need not leave the heap for it. */
 function tableChecksum(table: Uint8Array): number {
-  if (table.length > 64) return crc32c(table);
-  return headerChecksum(new DataView(table.buffer, table.byteOffset, table.length), 0, table.length);
+  return table.length > 64 ? crc32c(table) : bytesChecksum(table);
 }
 
 /** The whole frame in new memory. For tests and tools; connections write into pooled buffers. */

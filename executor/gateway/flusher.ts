@@ -1,0 +1,151 @@
+/**
+ * Flush: every write that was acked before it was asked for must be power-safe on every member that
+ * the map names now. One pass runs at a time; requests that come meanwhile share the next one. A disk
+ * is asked once per pass, however many PGs it holds.
+ */
+import type { DiskId, PgId } from '../../shared/base/ids.ts';
+import { DataFrame, OP, STATUS, type Status } from '../../shared/wire/data-protocol.ts';
+import type { ReplyTarget } from '../peer/peer.ts';
+import type { ClientOperation } from './piece.ts';
+import type { VolumeContext } from './volume-context.ts';
+
+type DiskState = 'unsent' | 'sent' | 'done';
+
+export interface FlushWait {
+  readonly pg: PgId;
+  readonly disk: DiskId;
+  readonly sinceMs: number;
+}
+
+export class Flusher implements ReplyTarget {
+  readonly #context: VolumeContext;
+  readonly #finish: (operation: ClientOperation) => void;
+  /** PGs with acked writes that no pass has taken on yet. */
+  readonly #touched = new Set<PgId>();
+  #passPgs: Set<PgId> | null = null;
+  #passOperations: ClientOperation[] = [];
+  #waiting: ClientOperation[] = [];
+  readonly #disks = new Map<DiskId, DiskState>();
+  #unfinished = 0;
+  #startedMs = 0;
+
+  constructor(context: VolumeContext, finish: (operation: ClientOperation) => void) {
+    this.#context = context;
+    this.#finish = finish;
+  }
+
+  get isBusy(): boolean {
+    return this.#passPgs !== null;
+  }
+
+  noteWritten(pg: PgId): void {
+    this.#touched.add(pg);
+  }
+
+  add(operation: ClientOperation): void {
+    this.#waiting.push(operation);
+    if (this.#passPgs === null) this.#start();
+  }
+
+  /** After anything changed: a map, a peer, the lease, or time. */
+  pump(): void {
+    const pgs = this.#passPgs;
+    if (pgs === null || !this.#context.mayIssue()) return;
+    let isPossible = true;
+    for (const pg of pgs) {
+      const view = this.#context.map.pgs.get(pg);
+      if (view === undefined || view.inSync.length < view.minInSync) {
+        isPossible = false;
+        continue;
+      }
+      for (const disk of view.members) this.#need(disk);
+    }
+    this.#send();
+    if (isPossible && this.#unfinished === 0) this.#end();
+  }
+
+  /** Members that the running pass waits for. */
+  waits(): readonly FlushWait[] {
+    const waits: FlushWait[] = [];
+    for (const pg of this.#passPgs ?? []) {
+      for (const disk of this.#context.map.pgs.get(pg)?.members ?? []) {
+        const state = this.#disks.get(disk);
+        if (state !== undefined && state !== 'done') {
+          waits.push({ pg, disk, sinceMs: this.#startedMs });
+        }
+      }
+    }
+    return waits;
+  }
+
+  onReply(frame: DataFrame, token: number): void {
+    const disk = token as DiskId;
+    if (this.#disks.get(disk) !== 'sent') return;
+    if (frame.status !== STATUS.ok) {
+      // Tried again with the next pump: the map may no longer name this member by then.
+      this.#context.linkOf(disk).noteRefusal(frame.status as Status);
+      this.#disks.set(disk, 'unsent');
+      return;
+    }
+    this.#disks.set(disk, 'done');
+    this.#unfinished -= 1;
+    if (this.#unfinished === 0) this.pump();
+  }
+
+  onLost(token: number): void {
+    if (this.#disks.get(token as DiskId) === 'sent') this.#disks.set(token as DiskId, 'unsent');
+  }
+
+  #start(): void {
+    this.#passOperations = this.#waiting;
+    this.#waiting = [];
+    this.#passPgs = new Set(this.#touched);
+    this.#touched.clear();
+    this.#disks.clear();
+    this.#unfinished = 0;
+    this.#startedMs = this.#context.clock.now();
+    this.pump();
+  }
+
+  #end(): void {
+    const operations = this.#passOperations;
+    this.#passPgs = null;
+    this.#passOperations = [];
+    for (const operation of operations) this.#finish(operation);
+    if (this.#waiting.length > 0 && this.#passPgs === null) this.#start();
+  }
+
+  #need(disk: DiskId): void {
+    if (this.#disks.has(disk)) return;
+    this.#disks.set(disk, 'unsent');
+    this.#unfinished += 1;
+  }
+
+  #send(): void {
+    const pgs = this.#passPgs;
+    if (pgs === null) return;
+    for (const [disk, state] of this.#disks) {
+      if (state !== 'unsent') continue;
+      if (!this.#isNamed(disk, pgs)) {
+        this.#disks.set(disk, 'done');
+        this.#unfinished -= 1;
+        continue;
+      }
+      const peer = this.#context.linkOf(disk).usablePeer();
+      if (peer === null) continue;
+      const frame = new DataFrame();
+      frame.op = OP.flush;
+      frame.disk = disk;
+      frame.volume = this.#context.volume;
+      frame.generation = this.#context.generation;
+      if (peer.send(frame, this, disk)) this.#disks.set(disk, 'sent');
+    }
+  }
+
+  #isNamed(disk: DiskId, pgs: ReadonlySet<PgId>): boolean {
+    for (const pg of pgs) {
+      if (this.#context.map.pgs.get(pg)?.members.includes(disk) === true) return true;
+    }
+    return false;
+  }
+}

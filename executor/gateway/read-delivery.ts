@@ -1,0 +1,90 @@
+/** From what replicas returned to what the client gets: copies, merges, statuses. Pure. */
+import { assert } from '../../shared/base/assert.ts';
+import { BLOCK_BYTES } from '../../shared/base/units.ts';
+import { PRESENCE } from '../../shared/wire/data-protocol.ts';
+import type { BlockRequest, BlockStatus } from './block-device.ts';
+import { Slab } from './slab.ts';
+import type { Piece } from './piece.ts';
+import type { ReadResult } from './read-path.ts';
+
+const slab = new Slab();
+
+/** A copy that its holder may keep. */
+export function copyOut(bytes: Uint8Array): Buffer {
+  const copy = slab.take(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+/** Puts what a read piece brought where the client expects it. */
+export function fillBuffer(request: BlockRequest, piece: Piece, result: ReadResult): void {
+  const { skip, byteLength, bufferOffset } = piece;
+  const { data } = result;
+  if (data !== null && request.data === null && byteLength === request.length && result.isKept) {
+    // The whole answer in memory that stays: no copy.
+    const whole = Buffer.from(data.buffer, data.byteOffset + skip, byteLength);
+    request.data = whole;
+    return;
+  }
+  request.data ??= slab.take(request.length);
+  if (data === null) request.data.fill(0, bufferOffset, bufferOffset + byteLength);
+  else if (skip === 0 && byteLength === data.length) request.data.set(data, bufferOffset);
+  else request.data.set(data.subarray(skip, skip + byteLength), bufferOffset);
+}
+
+/** Whole blocks: what was there, with the client's bytes (or zeros) laid over. Null: the client left. */
+export function mergeBlocks(
+  piece: Piece,
+  result: ReadResult,
+  request: BlockRequest | null,
+): Buffer | null {
+  if (request === null) return null;
+  const merged = Buffer.alloc(piece.count * BLOCK_BYTES);
+  if (result.data !== null) merged.set(result.data);
+  const { skip, byteLength, bufferOffset } = piece;
+  if (request.op === 'write') {
+    assert(request.data !== null, 'a write has data');
+    merged.set(request.data.subarray(bufferOffset, bufferOffset + byteLength), skip);
+  } else merged.fill(0, skip, skip + byteLength);
+  return merged;
+}
+
+/** `earlier` with the runs of one more piece; pieces may come in any order, so they carry their place. */
+export function statusesOf(
+  earlier: readonly BlockStatus[],
+  piece: Piece,
+  presence: Uint8Array | null,
+): readonly BlockStatus[] {
+  const placed: PlacedStatus[] = [...(earlier as readonly PlacedStatus[])];
+  let at = piece.bufferOffset;
+  const end = piece.bufferOffset + piece.byteLength;
+  for (let index = 0; index < piece.count; index += 1) {
+    const blockEnd = Math.min(end, piece.bufferOffset - piece.skip + (index + 1) * BLOCK_BYTES);
+    const bits = ((presence?.[index >> 2] ?? 0) >> ((index & 3) * 2)) & 3;
+    placed.push({
+      at,
+      length: blockEnd - at,
+      isHole: bits === PRESENCE.absent,
+      isZero: bits !== PRESENCE.data,
+    });
+    at = blockEnd;
+  }
+  placed.sort((left, right) => left.at - right.at);
+  return placed.reduce<PlacedStatus[]>(joinRuns, []);
+}
+
+interface PlacedStatus extends BlockStatus {
+  readonly at: number;
+}
+
+function joinRuns(runs: PlacedStatus[], next: PlacedStatus): PlacedStatus[] {
+  const last = runs.at(-1);
+  const isSame =
+    last !== undefined &&
+    last.at + last.length === next.at &&
+    last.isHole === next.isHole &&
+    last.isZero === next.isZero;
+  if (!isSame) runs.push(next);
+  else runs[runs.length - 1] = { ...last, length: last.length + next.length };
+  return runs;
+}

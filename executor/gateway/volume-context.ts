@@ -1,0 +1,59 @@
+/**
+ * What the parts of one volume's gateway share: the facts they act upon and the few things they ask
+ * of the device that owns them.
+ */
+import type { DiskId, VolumeId } from '../../shared/base/ids.ts';
+import { DataFrame } from '../../shared/wire/data-protocol.ts';
+import type { Clock, Log } from '../../shared/ports.ts';
+import type { MapIndex } from '../map-index.ts';
+import type { BlockError } from './block-device.ts';
+import type { MemberLink } from './member-links.ts';
+import type { Piece } from './piece.ts';
+
+export interface VolumeCounters {
+  readOps: number;
+  writeOps: number;
+  readBytes: number;
+  writeBytes: number;
+  readMicros: number;
+  writeMicros: number;
+  /** Blocks that came back with a wrong checksum, and copies rewritten because of it. */
+  checksumErrors: number;
+  repairs: number;
+}
+
+export interface VolumeContext {
+  readonly volume: VolumeId;
+  readonly generation: number;
+  readonly layer: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly map: MapIndex;
+  readonly counters: VolumeCounters;
+  linkOf(disk: DiskId): MemberLink;
+  /** The generation is accepted everywhere it must be, and the node holds its lease. */
+  mayIssue(): boolean;
+  /** The piece cannot go on now: tried again soon, and whenever something changes. */
+  stick(piece: Piece): void;
+  complete(piece: Piece, error: BlockError | null): void;
+  /** Every member has acked. */
+  noteWritten(piece: Piece): void;
+  /** A replica has accepted a higher generation. */
+  fence(generation: number): void;
+}
+
+/** A request frame of this volume for one piece, addressed to `disk`. */
+export function frameFor(context: VolumeContext, piece: Piece, op: number, disk: DiskId): DataFrame {
+  const frame = new DataFrame();
+  frame.op = op;
+  frame.pg = piece.pg;
+  frame.epoch = piece.epoch;
+  frame.disk = disk;
+  frame.volume = context.volume;
+  frame.generation = context.generation;
+  frame.layer = context.layer;
+  frame.extent = piece.extent;
+  frame.block = piece.block;
+  frame.count = piece.count;
+  return frame;
+}

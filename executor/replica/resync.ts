@@ -1,0 +1,211 @@
+/**
+ * Follows the map on one node: starts a join for every PG in which a local disk is joining, keeps
+ * them inside the background limits, and frees what no longer belongs here: extents of PGs that a
+ * disk has left, and of deleted volumes.
+ */
+import type { DiskId, PgId } from '../../shared/base/ids.ts';
+import type { JoinReport } from '../../shared/model/node-report.ts';
+import type { Clock, Log } from '../../shared/ports.ts';
+import { nameOf, STATUS } from '../../shared/wire/data-protocol.ts';
+import type { BackgroundLimits } from '../data-plane.ts';
+import type { MapIndex } from '../map-index.ts';
+import type { PeerSet } from '../peer/peer-set.ts';
+import { JoinTask } from './join-task.ts';
+import { isDeleted } from './membership.ts';
+import type { ReplicaDisk } from './replica-disk.ts';
+import type { ReplicaServer } from './replica-server.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+export interface ResyncOptions {
+  readonly limits: BackgroundLimits;
+  /**
+   * How long a disk that is no member of a PG any more keeps its extents. A member that was removed
+   * because it was away usually comes back, and is then copied cheaply.
+   */
+  readonly forgetAfterMs: number;
+}
+
+export interface ResyncModules {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly map: MapIndex;
+  readonly peers: PeerSet;
+  readonly server: ReplicaServer;
+  readonly onUrgent: () => void;
+}
+
+export const FORGET_AFTER_MS = 10 * 60 * 1000;
+/** While gateways are being served, each piece of background work makes room for them first. */
+const YIELD_MS = 2;
+const SWEEP_MS = 5_000;
+
+interface Leaving {
+  readonly sinceMs: number;
+  /** In-sync members when it was one of them: with fewer than that it may be needed again. */
+  readonly required: number;
+}
+
+export class Resync {
+  readonly #options: ResyncOptions;
+  readonly #modules: ResyncModules;
+  readonly #bucket: TokenBucket;
+  readonly #tasks = new Map<string, JoinTask>();
+  readonly #leaving = new Map<string, Leaving>();
+  readonly #inSyncCounts = new Map<string, number>();
+  #concurrentJoins: number;
+  #foregroundSeen = 0;
+  #isClosed = false;
+
+  constructor(options: ResyncOptions, modules: ResyncModules) {
+    this.#options = options;
+    this.#modules = modules;
+    this.#bucket = new TokenBucket(modules.clock, options.limits.resyncBytesPerSecond);
+    this.#concurrentJoins = options.limits.concurrentJoins;
+    this.#armSweep();
+  }
+
+  setLimits(limits: BackgroundLimits): void {
+    this.#concurrentJoins = limits.concurrentJoins;
+    this.#bucket.setLimit(limits.resyncBytesPerSecond);
+    this.#startNext();
+  }
+
+  reports(): readonly JoinReport[] {
+    return [...this.#tasks.values()].map((task) => task.report());
+  }
+
+  /** After a new map or a new disk, before anything is served under it. */
+  refresh(): void {
+    const { map, server } = this.#modules;
+    const wanted = new Set<string>();
+    for (const view of map.pgs.values()) {
+      for (const id of view.members) {
+        const disk = server.disks.get(id);
+        if (disk === undefined) continue;
+        const key = `${id}/${view.id}`;
+        this.#leaving.delete(key);
+        this.#inSyncCounts.set(key, view.inSync.length);
+        if (view.inSync.includes(id)) continue;
+        wanted.add(key);
+        const known = this.#tasks.get(key);
+        if (known !== undefined && known.disk === disk && known.epoch === view.epoch) continue;
+        // A gap in the epochs may hide one in which this disk was no member: begin anew.
+        const isNext = known?.disk === disk && view.epoch === known.epoch + 1;
+        if (known !== undefined && isNext) known.follow(view);
+        else this.#begin(key, disk, view.id);
+      }
+    }
+    for (const [key, task] of [...this.#tasks]) {
+      if (!wanted.has(key)) this.#end(key, task);
+    }
+    this.#startNext();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const [key, task] of [...this.#tasks]) this.#end(key, task);
+  }
+
+  #begin(key: string, disk: ReplicaDisk, pg: PgId): void {
+    const { map, clock, log, peers, onUrgent } = this.#modules;
+    const known = this.#tasks.get(key);
+    if (known !== undefined) this.#end(key, known);
+    const view = map.pgs.get(pg);
+    if (view === undefined) return;
+    const allow = (bytes: number): Promise<void> => this.#allow(bytes);
+    const urgent = (): void => {
+      onUrgent();
+      this.#startNext();
+    };
+    const task = new JoinTask(disk, view, { clock, log, peers, allow, onUrgent: urgent });
+    this.#tasks.set(key, task);
+    disk.joins.set(pg, task);
+  }
+
+  #end(key: string, task: JoinTask): void {
+    task.cancel();
+    this.#tasks.delete(key);
+    const pg = task.report().pg;
+    if (task.disk.joins.get(pg) === task) task.disk.joins.delete(pg);
+  }
+
+  #startNext(): void {
+    let busy = 0;
+    for (const task of this.#tasks.values()) if (task.isBusy) busy += 1;
+    for (const task of this.#tasks.values()) {
+      if (busy >= this.#concurrentJoins) return;
+      if (task.isStarted) continue;
+      task.start();
+      busy += 1;
+    }
+  }
+
+  async #allow(bytes: number): Promise<void> {
+    const { clock, server } = this.#modules;
+    if (server.foregroundCount !== this.#foregroundSeen) {
+      this.#foregroundSeen = server.foregroundCount;
+      await new Promise<void>((resolve) => {
+        clock.after(YIELD_MS, resolve);
+      });
+    }
+    await new Promise<void>((resolve) => {
+      this.#bucket.take(bytes, resolve);
+    });
+  }
+
+  #armSweep(): void {
+    this.#modules.clock.after(SWEEP_MS, () => {
+      if (this.#isClosed) return;
+      this.#sweep();
+      this.#armSweep();
+    });
+  }
+
+  #sweep(): void {
+    if (this.#modules.map.map === null) return;
+    for (const disk of this.#modules.server.disks.values()) {
+      if (disk.store.failure !== null) continue;
+      this.#dropDeletedVolumes(disk);
+      this.#forgetLeftPgs(disk);
+    }
+  }
+
+  #dropDeletedVolumes(disk: ReplicaDisk): void {
+    const { map, log } = this.#modules;
+    for (const { volume } of disk.store.volumeUsage()) {
+      if (!isDeleted(volume, map)) continue;
+      log('info', 'Dropping the extents of a deleted volume', { disk: disk.id, volume });
+      disk.store.deleteVolume(volume, (status) => this.#noteDrop(disk.id, status));
+    }
+  }
+
+  #forgetLeftPgs(disk: ReplicaDisk): void {
+    const { clock, map, log } = this.#modules;
+    for (const { pg } of disk.store.pgUsage()) {
+      const view = map.pgs.get(pg as PgId);
+      if (view?.members.includes(disk.id) === true) continue;
+      const key = `${disk.id}/${pg}`;
+      const leaving = this.#leaving.get(key);
+      if (leaving === undefined) {
+        const required = this.#inSyncCounts.get(key) ?? view?.minInSync ?? 0;
+        this.#leaving.set(key, { sinceMs: clock.now(), required });
+        continue;
+      }
+      if (clock.now() - leaving.sinceMs < this.#options.forgetAfterMs) continue;
+      // The others are not what they were: this copy may be wanted again.
+      if (view !== undefined && view.inSync.length < leaving.required) continue;
+      log('info', 'Freeing the extents of a placement group that left this disk', {
+        disk: disk.id,
+        pg,
+      });
+      this.#leaving.delete(key);
+      disk.store.forgetPg(pg, (status) => this.#noteDrop(disk.id, status));
+    }
+  }
+
+  #noteDrop(disk: DiskId, status: number): void {
+    if (status === STATUS.ok) return;
+    const fields = { disk, status: nameOf(STATUS, status) };
+    this.#modules.log('warn', 'Could not free extents, trying again later', fields);
+  }
+}
