@@ -26,6 +26,8 @@ export interface ObservedTask {
   /** When the next KILL is due, while one is wanted. */
   killAtMs: number;
   killDelayMs: number;
+  /** Which run of the node's executor it belongs to (ObservedHost). */
+  executorRun: number;
 }
 
 /** One node as Mesos shows it. */
@@ -34,12 +36,20 @@ export interface ObservedHost {
   failures: number;
   /** No launch before this. */
   retryAtMs: number;
+  /** Grows when a launch starts the executor anew: updates of an earlier run say nothing about it. */
+  executorRun: number;
   /** The agent said that the executor's container ended; null since the last launch. */
   executorExitedAtMs: number | null;
   lastOfferAtMs: number;
   /** Cpus and memory of our executor are reserved there, as far as known. */
   isExecutorReserved: boolean;
   shutdownAtMs: number;
+}
+
+export interface ObservedRelease {
+  readonly sinceMs: number;
+  /** DESTROY and UNRESERVE were sent then; without it, nothing of the disk was offered so far. */
+  readonly isSent: boolean;
 }
 
 export interface MesosState {
@@ -59,8 +69,10 @@ export interface MesosState {
   implicitAtMs: number;
   readonly tasks: Map<DiskId, ObservedTask>;
   readonly hosts: Map<NodeId, ObservedHost>;
-  /** When DESTROY and UNRESERVE were sent for a disk that is being released. */
-  readonly releases: Map<DiskId, number>;
+  /** Disks that are being released. */
+  readonly releases: Map<DiskId, ObservedRelease>;
+  /** Since when this manager has tried to bring a claim up. */
+  readonly claimSinceMs: Map<DiskId, number>;
   /** When a pool first wished for the expansion it still wishes for. */
   readonly wishSinceMs: Map<string, number>;
   /** Agents of inverse offers that were not rescinded. */
@@ -84,6 +96,7 @@ export function createMesosState(): MesosState {
     tasks: new Map(),
     hosts: new Map(),
     releases: new Map(),
+    claimSinceMs: new Map(),
     wishSinceMs: new Map(),
     inverseOffers: new Map(),
     passedOver: new Map(),
@@ -96,6 +109,7 @@ export function observedHost(state: MesosState, node: NodeId): ObservedHost {
   const created: ObservedHost = {
     failures: 0,
     retryAtMs: Number.NEGATIVE_INFINITY,
+    executorRun: 0,
     executorExitedAtMs: null,
     lastOfferAtMs: Number.NEGATIVE_INFINITY,
     isExecutorReserved: false,
@@ -138,6 +152,7 @@ export function trackTask(
     askDelayMs: ASK_DELAY_MS_MIN,
     killAtMs: Number.NEGATIVE_INFINITY,
     killDelayMs: KILL_DELAY_MS_MIN,
+    executorRun: 0,
   };
   state.tasks.set(disk, task);
   return task;
