@@ -280,11 +280,19 @@ export class FamilyAssignment {
   }): boolean {
     if (this.#failedSearches >= FAILED_SEARCHES_MAX) return false;
     const { from, start } = search;
-    const ends = this.#table.disksWhere((disk) => this.#table.receives(disk));
+    // Without room anywhere there is nothing to search for.
+    if (!this.#isRoomLeft()) return false;
     for (const moves of search.moves) {
-      if (moveAlongChain(this.#table, { from, start, ends, moves })) return true;
+      if (moveAlongChain(this.#table, { from, start, moves })) return true;
     }
     this.#failedSearches += 1;
+    return false;
+  }
+
+  #isRoomLeft(): boolean {
+    for (let disk = 0; disk < this.#table.diskCount; disk += 1) {
+      if (this.#table.receives(disk)) return true;
+    }
     return false;
   }
 

@@ -14,20 +14,40 @@ export interface ChainSearch {
   readonly from: number;
   /** An empty place; NONE when the chain begins at a disk. */
   readonly start: number;
-  /** The disks on which it may end. */
-  readonly ends: readonly number[];
   /**
    * any: every allowed move. moved: beyond the first move only PGs that this plan has moved already,
-   * which is free. held: only moves to disks that have the PG's data, which is free too.
+   * which is free. held: only moves to disks that have the PG's data, which is free too;
+   * such a chain begins at a disk.
    */
   readonly moves: 'any' | 'moved' | 'held';
 }
 
 /** Carries out the shortest chain. Returns whether there was one. */
 export function moveAlongChain(table: PlaceTable, search: ChainSearch): boolean {
-  const { from, start, ends } = search;
-  if (ends.length === 0) return false;
   const chain = new Chain(table.diskCount);
+  return search.moves === 'held'
+    ? moveToHolders(table, chain, search.from)
+    : moveToAny(table, chain, search);
+}
+
+function moveToHolders(table: PlaceTable, chain: Chain, from: number): boolean {
+  chain.reach(from, NONE, NONE);
+  for (const disk of chain.reached) {
+    if (table.receives(disk)) return carryOut(table, chain, disk);
+    for (let place = table.firstOn(disk); place !== NONE; place = table.nextOn(place)) {
+      const pg = table.pgOf(place);
+      for (const holder of table.holders(pg)) {
+        if (chain.has(holder) || !table.isUsable(holder)) continue;
+        if (table.isAllowed(pg, holder, place)) chain.reach(holder, disk, place);
+      }
+    }
+  }
+  return false;
+}
+
+function moveToAny(table: PlaceTable, chain: Chain, search: ChainSearch): boolean {
+  const { from, start } = search;
+  const ends = table.disksWhere((disk) => table.receives(disk));
   let open = table.disksWhere((disk) => disk !== from && table.isUsable(disk));
   if (start === NONE) {
     chain.reach(from, NONE, NONE);
@@ -39,11 +59,7 @@ export function moveAlongChain(table: PlaceTable, search: ChainSearch): boolean 
     });
   }
   for (const disk of chain.reached) {
-    if (ends.includes(disk)) return carryOut(table, chain, disk);
-    if (search.moves === 'held') {
-      extendToHolders(table, chain, disk);
-      continue;
-    }
+    if (table.receives(disk)) return carryOut(table, chain, disk);
     const isFree = search.moves === 'moved' && disk !== from;
     const end = findStep(table, chain, { disk, ends, isFree });
     if (end !== NONE) return carryOut(table, chain, end);
@@ -96,16 +112,6 @@ function reachFrom(
     chain.reach(other, disk, step.place);
     return false;
   });
-}
-
-function extendToHolders(table: PlaceTable, chain: Chain, disk: number): void {
-  for (let place = table.firstOn(disk); place !== NONE; place = table.nextOn(place)) {
-    const pg = table.pgOf(place);
-    for (const holder of table.holders(pg)) {
-      if (chain.has(holder) || !table.isUsable(holder)) continue;
-      if (table.isAllowed(pg, holder, place)) chain.reach(holder, disk, place);
-    }
-  }
 }
 
 function carryOut(table: PlaceTable, chain: Chain, end: number): true {

@@ -27,7 +27,6 @@ export class PlaceTable {
   readonly counts: Int32Array;
   /** PGs that each disk is to hold. */
   readonly goals: Int32Array;
-  readonly #pgs: readonly PlacementPg[];
   readonly #topology: Topology;
   readonly #zoneCap: number;
   readonly #partners: PartnerCounts;
@@ -36,6 +35,9 @@ export class PlaceTable {
   readonly #next: Int32Array;
   readonly #prev: Int32Array;
   readonly #isMoved: Uint8Array;
+  /** Holders of PG p are `#holders[#holdersStart[p]]` to `#holders[#holdersStart[p + 1]]`. */
+  readonly #holders: Int32Array;
+  readonly #holdersStart: Int32Array;
 
   constructor(options: TableOptions) {
     const { pgs, topology, replicas } = options;
@@ -44,7 +46,16 @@ export class PlaceTable {
     this.replicas = replicas;
     this.counts = new Int32Array(this.diskCount);
     this.goals = new Int32Array(this.diskCount);
-    this.#pgs = pgs;
+    const holders: number[] = [];
+    this.#holdersStart = new Int32Array(pgs.length + 1);
+    for (const [pg, { current }] of pgs.entries()) {
+      for (const id of current) {
+        const disk = topology.indexOf.get(id);
+        if (disk !== undefined) holders.push(disk);
+      }
+      this.#holdersStart[pg + 1] = holders.length;
+    }
+    this.#holders = Int32Array.from(holders);
     this.#topology = topology;
     this.#zoneCap = options.zoneCap;
     this.#partners = new PartnerCounts(topology);
@@ -91,13 +102,8 @@ export class PlaceTable {
   }
 
   /** The disks of the PG's `current` list, without those that are leaving. */
-  holders(pg: number): number[] {
-    const disks: number[] = [];
-    for (const id of this.#pgs[pg]?.current ?? []) {
-      const disk = this.#topology.indexOf.get(id);
-      if (disk !== undefined) disks.push(disk);
-    }
-    return disks;
+  holders(pg: number): Int32Array {
+    return this.#holders.subarray(this.#holdersStart[pg], this.#holdersStart[pg + 1]);
   }
 
   disksWhere(isWanted: (disk: number) => boolean): number[] {
@@ -133,9 +139,7 @@ export class PlaceTable {
     if (head !== NONE) this.#prev[head] = place;
     this.#head[disk] = place;
     this.counts[disk] = (this.counts[disk] ?? 0) + 1;
-    const id = this.#topology.diskIds[disk];
-    const current = this.#pgs[this.pgOf(place)]?.current;
-    this.#isMoved[place] = id !== undefined && current?.includes(id) ? 0 : 1;
+    this.#isMoved[place] = this.holders(this.pgOf(place)).includes(disk) ? 0 : 1;
   }
 
   take(place: number): void {
