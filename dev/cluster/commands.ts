@@ -22,36 +22,49 @@ const UP_DEADLINE_MS = 120_000;
 const DOWN_DEADLINE_MS = 30_000;
 const POLL_MS = 200;
 
-export interface DevUpOptions {
+export interface DevPlace {
   readonly directory: string;
+  /** Says what happens, or what is being waited for. */
+  readonly report: (text: string) => void;
+}
+
+export interface DevUpOptions extends DevPlace {
+  /** Fields that are absent keep the value of the last time, or the default. */
   readonly settings: Partial<DevSettings>;
   /** false: stays in the foreground until Ctrl-C, then takes everything down. */
   readonly isDetached: boolean;
-  /** Says what is being waited for. */
-  readonly onProgress: (text: string) => void;
-}
-
-export interface DevStatus {
-  readonly isRunning: boolean;
-  readonly directory: string;
-  readonly state: DevState | null;
-  readonly agents: readonly DevAgent[];
 }
 
 export interface DevAgent {
   readonly name: string;
-  readonly state: string;
-  readonly disks: number;
+  readonly state: 'running' | 'stopped' | 'killed';
+  readonly pid: number | null;
+  readonly zone: string | null;
+  readonly disks: readonly string[];
 }
 
-export interface DevAgentOptions {
-  readonly disks?: number;
-  readonly diskSizeMb?: number;
-  readonly zone?: string;
+export interface DevCluster {
+  readonly api: string | null;
+  readonly directory: string;
+  readonly isRunning: boolean;
+  /** Names of processes that should run and do not, or other trouble. */
+  readonly problems: readonly string[];
+  readonly agents: readonly DevAgent[];
+}
+
+export interface DevAgentAddOptions extends DevPlace {
+  /** null: as the cluster's other agents. */
+  readonly disks: number | null;
+  readonly diskSizeMb: number | null;
+  readonly zone: string | null;
+}
+
+export interface DevAgentOptions extends DevPlace {
+  readonly agent: string;
 }
 
 /** Starts the cluster and waits until every agent's node is up; resolves with the state. */
-export async function devUp(options: DevUpOptions): Promise<DevState> {
+export async function devUp(options: DevUpOptions): Promise<DevCluster> {
   const paths = devPaths(options.directory);
   const running = readRunning(paths);
   if (running !== null) {
@@ -75,18 +88,18 @@ export async function devUp(options: DevUpOptions): Promise<DevState> {
   child.on('exit', (code, signal) => {
     exit = signal ?? `exit code ${code}`;
   });
-  const state = await waitUntilUp(paths, child.pid ?? -1, settings, options.onProgress, () => exit);
+  const state = await waitUntilUp(paths, child.pid ?? -1, settings, options.report, () => exit);
   if (options.isDetached) {
     child.unref();
-    return state;
+    return devStatus(options);
   }
-  options.onProgress(`Running; Ctrl-C stops everything. API ${state.api}`);
+  options.report(`Running; Ctrl-C stops everything. API and dashboard: ${state.api}`);
   await new Promise<void>((resolve) => {
     child.on('exit', () => resolve());
     process.on('SIGINT', () => child.kill('SIGTERM'));
     process.on('SIGTERM', () => child.kill('SIGTERM'));
   });
-  return state;
+  return devStatus(options);
 }
 
 async function waitUntilUp(
@@ -128,9 +141,9 @@ async function waitUntilUp(
   );
 }
 
-/** Ends every process; with `isPurged` the directory goes too, with all data in it. */
-export async function devDown(directory: string, isPurged: boolean): Promise<boolean> {
-  const paths = devPaths(directory);
+/** Ends every process; with `isPurge` the directory goes too, with all data in it. */
+export async function devDown(options: DevPlace & { readonly isPurge: boolean }): Promise<void> {
+  const paths = devPaths(options.directory);
   const state = readRunning(paths);
   if (state !== null) {
     process.kill(state.pid, 'SIGTERM');
@@ -143,7 +156,7 @@ export async function devDown(directory: string, isPurged: boolean): Promise<boo
       );
     }
   }
-  if (isPurged && existsSync(paths.root)) {
+  if (options.isPurge && existsSync(paths.root)) {
     if (!existsSync(paths.settings)) {
       throw new StorageError(
         'foreign-data',
@@ -152,40 +165,67 @@ export async function devDown(directory: string, isPurged: boolean): Promise<boo
     }
     rmSync(paths.root, { recursive: true, force: true });
   }
-  return state !== null;
 }
 
-export async function devStatus(directory: string): Promise<DevStatus> {
-  const paths = devPaths(directory);
+export async function devStatus(place: DevPlace): Promise<DevCluster> {
+  const paths = devPaths(place.directory);
   const state = readRunning(paths);
+  if (state === null) {
+    return { api: null, directory: paths.root, isRunning: false, problems: [], agents: [] };
+  }
+  const problems = [];
+  if (!isAlive(state.schedulerPid)) problems.push('The scheduler does not run (it is restarted)');
+  if (!isAlive(state.mesosPid)) problems.push('The Mesos stand-in does not run');
   return {
-    isRunning: state !== null,
+    api: state.api,
     directory: paths.root,
-    state,
-    agents: state === null ? [] : await listAgents(state),
+    isRunning: true,
+    problems,
+    agents: problems.length > 0 ? [] : await listAgents(state),
   };
 }
 
-export async function devAgentAdd(directory: string, options: DevAgentOptions): Promise<DevAgent> {
-  const paths = devPaths(directory);
+export async function devAgentAdd(options: DevAgentAddOptions): Promise<DevAgent> {
+  const paths = devPaths(options.directory);
   const state = getRunning(paths);
   const settings = readJson<DevSettings>(paths.settings) ?? DEV_DEFAULTS;
   const answer = await standIn(state, 'POST', '/stand-in/agents', {
     disks: options.disks ?? settings.disksPerAgent,
     diskSizeMb: options.diskSizeMb ?? settings.diskSizeMb,
-    ...(options.zone === undefined ? {} : { zone: options.zone }),
+    ...(options.zone === null ? {} : { zone: options.zone }),
   });
   return answer as DevAgent;
 }
 
-/** kill: like a power cut. stop: the agent process ends, executors stay. start: it comes back. */
-export async function devAgentAct(
-  directory: string,
-  name: string,
+/** Like a power cut: the agent and everything on it are gone at once. */
+export function devAgentKill(options: DevAgentOptions): Promise<DevAgent> {
+  return actOnAgent(options, 'kill');
+}
+
+/** The agent process ends, its executors stay. */
+export function devAgentStop(options: DevAgentOptions): Promise<DevAgent> {
+  return actOnAgent(options, 'stop');
+}
+
+export function devAgentStart(options: DevAgentOptions): Promise<DevAgent> {
+  return actOnAgent(options, 'start');
+}
+
+async function actOnAgent(
+  options: DevAgentOptions,
   action: 'kill' | 'stop' | 'start',
-): Promise<void> {
-  const state = getRunning(devPaths(directory));
-  await standIn(state, 'POST', `/stand-in/agents/${encodeURIComponent(name)}/${action}`, {});
+): Promise<DevAgent> {
+  const state = getRunning(devPaths(options.directory));
+  const name = encodeURIComponent(options.agent);
+  await standIn(state, 'POST', `/stand-in/agents/${name}/${action}`, {});
+  const agents = await listAgents(state);
+  const agent = agents.find((candidate) => candidate.name === options.agent);
+  if (agent === undefined) {
+    throw new StorageError('not-found', `There is no agent "${options.agent}"`, {
+      agents: agents.map((candidate) => candidate.name).join(', '),
+    });
+  }
+  return agent;
 }
 
 async function listAgents(state: DevState): Promise<readonly DevAgent[]> {

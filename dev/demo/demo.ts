@@ -2,12 +2,12 @@
  * `cistern demo`: the whole story in about two minutes, with real processes and a real client. Each
  * step says what happens and how long it took; the exit status says whether the story held.
  */
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { present } from '../../shared/base/assert.ts';
 import { describeError } from '../../shared/base/errors.ts';
 import { formatBytes, formatDuration } from '../../shared/base/units.ts';
-import { devAgentAct, devAgentAdd, devDown, devUp } from '../cluster/commands.ts';
-import type { DevSettings, DevState } from '../cluster/layout.ts';
+import { type DevCluster, devAgentAdd, devAgentKill, devDown, devUp } from '../cluster/commands.ts';
+import type { DevSettings } from '../cluster/layout.ts';
 import { ApiClient } from './api-client.ts';
 import { type DemoContext, STEPS } from './steps.ts';
 
@@ -51,17 +51,16 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     if (!options.isJson) process.stdout.write(`${text}\n`);
   };
   const progress = new ProgressLine(options.isTerminal && !options.isJson);
+  const place = { directory: options.directory, report: (text: string) => progress.show(text) };
   const results: StepResult[] = [];
-  let state: DevState | null = null;
+  let state: DevCluster | null = null;
   try {
-    await devDown(options.directory, true);
-    rmSync(options.directory, { recursive: true, force: true });
+    await devDown({ ...place, isPurge: true });
     state = await timed(results, 'cluster up', say, progress, async () => {
       const up = await devUp({
-        directory: options.directory,
+        ...place,
         settings: SETTINGS,
         isDetached: true,
-        onProgress: (text) => progress.show(text),
       });
       return { value: up, summary: `3 agents, 3 disks in the pool; API ${up.api}`, figures: {} };
     });
@@ -71,24 +70,28 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     if (!options.isJson) process.stderr.write(`The story broke: ${describeError(error)}\n`);
   }
   const isHeld = results.length === STEPS.length + 1 && results.every((result) => result.isHeld);
-  if (options.isExit) await devDown(options.directory, isHeld);
+  if (options.isExit) await devDown({ ...place, isPurge: isHeld });
   report(options, results, state, isHeld);
   return isHeld ? 0 : 1;
 }
 
 async function tellStory(
-  state: DevState,
+  state: DevCluster,
   options: DemoOptions,
   results: StepResult[],
   say: (text: string) => void,
   progress: ProgressLine,
 ): Promise<void> {
+  const place = { directory: options.directory, report: (text: string) => progress.show(text) };
   const context: DemoContext = {
-    api: new ApiClient(state.api),
+    api: new ApiClient(present(state.api, 'the API of a running cluster')),
     progress: (text) => progress.show(text),
     say,
-    addAgent: async () => (await devAgentAdd(options.directory, {})).name,
-    killAgent: (name) => devAgentAct(options.directory, name, 'kill'),
+    addAgent: async () =>
+      (await devAgentAdd({ ...place, disks: null, diskSizeMb: null, zone: null })).name,
+    killAgent: async (agent) => {
+      await devAgentKill({ ...place, agent });
+    },
     memory: new Map(),
   };
   for (const step of STEPS) {
@@ -131,7 +134,7 @@ async function timed<T>(
 function report(
   options: DemoOptions,
   results: readonly StepResult[],
-  state: DevState | null,
+  state: DevCluster | null,
   isHeld: boolean,
 ): void {
   const seconds = results.reduce((sum, result) => sum + result.seconds, 0);
