@@ -3,16 +3,12 @@
  * which writes its address to `cluster.json` in `CISTERN_DEV_DIR` (default `~/.cistern/dev`).
  */
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { devDirectory } from '../dev/cluster/layout.ts';
 import { invalidField } from '../shared/base/errors.ts';
 import { unreachableError } from './failures.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
-
-export function devDirectory(environment: Environment): string {
-  return environment['CISTERN_DEV_DIR'] || join(homedir(), '.cistern', 'dev');
-}
 
 /** Without a trailing slash. Throws a usage error for what is no URL, "unreachable" when none is known. */
 export function resolveApi(given: string | undefined, environment: Environment): string {

@@ -1,6 +1,7 @@
 /** All commands together, the options that they share, and what happens when the arguments are wrong. */
 import { readFileSync } from 'node:fs';
 import yargs from 'yargs';
+import { describeError, StorageError } from '../shared/base/errors.ts';
 import { Cli, type GlobalArgv, reportFailure } from './cli.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDevCommand } from './dev.ts';
@@ -17,17 +18,30 @@ import { addVolumeCommand } from './volume.ts';
 /** Wider help is hard to read. */
 const HELP_COLUMNS_MAX = 100;
 
+/** Yargs asks for singular and plural, of which its types know nothing. */
+const REFUSAL_WORDS = Object.fromEntries(
+  [
+    [
+      'Not enough non-option arguments: got %s, need at least %s',
+      'The command needs to be told which one: %s given, %s needed',
+    ],
+    ['Missing required argument: %s', 'Option --%s is missing'],
+    ['Unknown argument: %s', 'There is no "%s" here'],
+  ].map(([given, said]) => [given, { one: said, other: said }]),
+) as unknown as Record<string, string>;
+
 export async function runCommandLine(argv: readonly string[]): Promise<void> {
-  let isRefused = false;
   const parser = createParser()
     .exitProcess(false)
+    // Throwing is what keeps yargs from running the command in spite of it.
     .fail((message, error) => {
-      // Yargs calls this more than once for nested commands; the first refusal says it best.
-      if (isRefused) return;
-      isRefused = true;
-      refuse(argv, message ?? error?.message ?? 'The command line cannot be read');
+      throw error ?? new StorageError('invalid-argument', describeRefusal(message));
     });
-  await parser.parseAsync([...argv]);
+  try {
+    await parser.parseAsync([...argv]);
+  } catch (error) {
+    refuse(argv, error);
+  }
 }
 
 function createParser(): GlobalArgv {
@@ -47,6 +61,7 @@ function createParser(): GlobalArgv {
     .version(readVersion())
     .help()
     .alias('help', 'h')
+    .updateStrings(REFUSAL_WORDS)
     .strict()
     .recommendCommands()
     .demandCommand(
@@ -68,12 +83,18 @@ function createParser(): GlobalArgv {
   return adders.reduce((parser, add) => add(parser), base);
 }
 
-function refuse(argv: readonly string[], message: string): void {
+/** What yargs says, as one line. */
+function describeRefusal(message: string): string {
+  const line = message.replaceAll(/\s*\n\s*/g, ' ');
+  return line.startsWith('Did you mean') ? `There is no such command. ${line}` : line;
+}
+
+function refuse(argv: readonly string[], error: unknown): void {
   const isJson = argv.includes('--json');
   const words = argv.filter((word) => !word.startsWith('-')).slice(0, 2);
   const hint = `"${['cistern', ...words, '--help'].join(' ')}" says how it is used`;
   const cli = new Cli({ json: isJson, api: undefined }, process.env);
-  reportFailure(cli, usageError(message, hint));
+  reportFailure(cli, usageError(describeError(error), hint));
   process.exitCode = EXIT_USAGE;
 }
 

@@ -1,37 +1,32 @@
-/** `cistern demo`: shows on this machine what Cistern promises; the work is done in `dev/demo/`. */
+/** `cistern demo`: shows on this machine what Cistern promises; the story is told in `dev/demo/`. */
+import { devDirectory } from '../dev/cluster/layout.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
-import { place } from './dev.ts';
-import { loadDemo } from './dev-commands.ts';
-import { EXIT_FAILED, EXIT_OK } from './failures.ts';
 
 interface DemoArgs {
-  readonly quick: boolean;
-  readonly keep: boolean;
+  readonly exit: boolean;
 }
 
 export function addDemoCommand(parser: GlobalArgv): GlobalArgv {
   return parser.command(
     'demo',
-    'Start a cluster, use it, break it, watch it heal',
+    'Start a cluster of its own, use it, break it, watch it heal (about two minutes)',
     (demo) =>
-      demo
-        .option('quick', { type: 'boolean', default: false, describe: 'Less data, shorter steps' })
-        .option('keep', {
-          type: 'boolean',
-          default: false,
-          describe: 'Leave the cluster running afterwards',
-        }),
-    runAction<DemoArgs>(runDemoCommand),
+      demo.option('exit', {
+        type: 'boolean',
+        default: false,
+        describe: 'Take its cluster down at the end',
+      }),
+    runAction<DemoArgs>(tellDemo),
   );
 }
 
-async function runDemoCommand(cli: Cli, args: DemoArgs): Promise<number> {
-  const { runDemo } = await loadDemo();
-  // The demonstration is its output: steps go to stdout.
-  const report = (line: string): void => {
-    if (!cli.isJson) cli.terminal.print(line);
-  };
-  const isGood = await runDemo({ ...place(cli), report, isQuick: args.quick, isKept: args.keep });
-  if (cli.isJson) cli.show({ isGood }, () => '');
-  return isGood ? EXIT_OK : EXIT_FAILED;
+/** Beside the development cluster's directory: the demo begins by emptying its own. */
+async function tellDemo(cli: Cli, args: DemoArgs): Promise<number> {
+  const { runDemo } = await import('../dev/demo/demo.ts');
+  return runDemo({
+    directory: `${devDirectory(cli.environment)}-demo`,
+    isExit: args.exit,
+    isJson: cli.isJson,
+    isTerminal: process.stdout.isTTY === true,
+  });
 }
