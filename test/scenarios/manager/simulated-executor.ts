@@ -1,0 +1,242 @@
+/**
+ * A tiny executor for scenarios of the manager: it follows the map it is given, copies joining PGs at a
+ * fixed pace, serves attachments, keeps a lease, and asks its peers while the manager is silent.
+ * It moves numbers, not bytes.
+ */
+import type { DiskId, NodeId, PgId, VolumeId } from '../../../shared/base/ids.ts';
+import {
+  applyDelta,
+  type ClusterMap,
+  type ClusterMapDelta,
+} from '../../../shared/model/cluster-map.ts';
+import type {
+  AttachmentReport,
+  DiskStatus,
+  JoinReport,
+  MemberFailure,
+  NodeHello,
+  NodeReport,
+} from '../../../shared/model/node-report.ts';
+
+export interface SimulatedDisk {
+  readonly id: DiskId;
+  readonly uuid: string;
+  readonly capacityBytes: number;
+  status: DiskStatus;
+  error: string;
+  /** Bytes per PG and volume. */
+  readonly stored: Map<PgId, Map<VolumeId, number>>;
+}
+
+interface Join {
+  epoch: number;
+  reports: number;
+}
+
+/** Reports that a copy takes. */
+const REPORTS_PER_JOIN = 2;
+
+export class SimulatedExecutor {
+  readonly node: NodeId;
+  readonly hostname: string;
+  readonly disks: SimulatedDisk[] = [];
+  readonly failures: MemberFailure[] = [];
+  map: ClusterMap | null = null;
+  session: string | null = null;
+  isAlive = true;
+  /** The manager hears nothing of it, and it hears nothing of the manager. */
+  isCutOff = false;
+  /** Not even peers are reached. */
+  isIsolated = false;
+  leaseUntilMs = Number.NEGATIVE_INFINITY;
+  sequence = 0;
+  readonly sentAtMs = new Map<number, number>();
+  lastReportAtMs = Number.NEGATIVE_INFINITY;
+  isReportDue = false;
+  /** Gateways that have not closed although the map says so. */
+  isGatewayStuck = false;
+  incarnation = 1;
+  readonly #joins = new Map<string, Join>();
+  readonly #attachments = new Map<VolumeId, number>();
+
+  constructor(node: NodeId) {
+    this.node = node;
+    this.hostname = `host${node}`;
+  }
+
+  hello(clusterId: string): NodeHello {
+    return {
+      clusterId,
+      agentId: `agent${this.node}`,
+      executorId: `executor${this.node}`,
+      hostname: this.hostname,
+      incarnation: `i${this.incarnation}`,
+      version: '1',
+      dataAddress: `${this.hostname}:7000`,
+      grantAddress: `${this.hostname}:7001`,
+      mapVersion: this.map?.version ?? 0,
+      term: this.map?.term ?? 0,
+    };
+  }
+
+  applyMap(map: ClusterMap | ClusterMapDelta): void {
+    if ('fromVersion' in map) {
+      if (this.map === null || this.map.version !== map.fromVersion) return;
+      this.map = applyDelta(this.map, map);
+    } else this.map = map;
+    this.isReportDue = true;
+    this.#follow();
+  }
+
+  report(): NodeReport {
+    this.#advance();
+    return {
+      mapVersion: this.map?.version ?? 0,
+      disks: this.disks.map((disk) => ({
+        id: disk.id,
+        uuid: disk.uuid,
+        status: disk.status,
+        error: disk.error,
+        capacityBytes: disk.capacityBytes,
+        usedBytes: usedBytes(disk),
+        path: `/data/${disk.uuid}`,
+        extentCount: 0,
+        dirtyExtentCount: 0,
+        checksumErrorCount: 0,
+      })),
+      joins: this.#reportJoins(),
+      failures: this.failures,
+      attachments: [...this.#attachments].map(([volume, generation]) =>
+        attachment(volume, generation),
+      ),
+      volumeUsage: this.disks.flatMap((disk) => volumeUsage(disk)),
+      pgUsage: this.disks.flatMap((disk) =>
+        [...disk.stored].map(([pg, volumes]) => ({ pg, disk: disk.id, bytes: sum(volumes) })),
+      ),
+      cpuSeconds: 1,
+      memoryBytes: 1,
+    };
+  }
+
+  /** Takes a lease that belongs to a report. */
+  extendLease(sequence: number, durationMs: number): void {
+    const sentAtMs = this.sentAtMs.get(sequence);
+    if (sentAtMs !== undefined)
+      this.leaseUntilMs = Math.max(this.leaseUntilMs, sentAtMs + durationMs);
+  }
+
+  /** Whether it grants `asker` a lease, by the map that it knows. */
+  grants(asker: NodeId): boolean {
+    const node = this.map?.nodes.find((each) => each.id === asker);
+    return node !== undefined && !node.isFenced;
+  }
+
+  die(): void {
+    this.isAlive = false;
+    this.session = null;
+    this.leaseUntilMs = Number.NEGATIVE_INFINITY;
+  }
+
+  restart(): void {
+    this.isAlive = true;
+    this.incarnation += 1;
+    this.sentAtMs.clear();
+    this.#joins.clear();
+    this.#follow();
+  }
+
+  /** Drops what the map no longer wants here, and follows attachments. */
+  #follow(): void {
+    const map = this.map;
+    if (map === null) return;
+    const volumes = new Map(map.volumes.map((volume) => [volume.id, volume]));
+    const pgs = new Map(map.pgs.map((pg) => [pg.id, pg]));
+    for (const disk of this.disks) {
+      for (const [id, stored] of disk.stored) {
+        const pg = pgs.get(id);
+        const isMember =
+          pg?.inSync.includes(disk.id) === true || pg?.joining.includes(disk.id) === true;
+        // A member that was left out keeps its data until the PG is whole without it.
+        const isWhole = pg !== undefined && pg.joining.length === 0 && pg.inSync.length > 1;
+        if (!isMember && isWhole) disk.stored.delete(id);
+        for (const volume of stored.keys()) {
+          if (volume < map.nextVolume && !volumes.has(volume)) stored.delete(volume);
+        }
+      }
+    }
+    for (const volume of volumes.values()) {
+      if (volume.attachedTo === this.node) this.#attachments.set(volume.id, volume.generation);
+      else if (!this.isGatewayStuck) this.#attachments.delete(volume.id);
+    }
+    for (const id of this.#attachments.keys()) if (!volumes.has(id)) this.#attachments.delete(id);
+  }
+
+  #advance(): void {
+    const own = new Map(this.disks.map((disk) => [disk.id, disk]));
+    const wanted = new Set<string>();
+    for (const pg of this.map?.pgs ?? []) {
+      for (const id of pg.joining) {
+        if (own.get(id)?.status !== 'serving') continue;
+        const key = `${pg.id}/${id}`;
+        wanted.add(key);
+        const join = this.#joins.get(key) ?? { epoch: pg.epoch, reports: -1 };
+        // Another epoch is another membership: what was copied stays copied.
+        this.#joins.set(key, { epoch: pg.epoch, reports: join.reports + 1 });
+      }
+    }
+    for (const key of this.#joins.keys()) if (!wanted.has(key)) this.#joins.delete(key);
+  }
+
+  #reportJoins(): JoinReport[] {
+    return [...this.#joins].map(([key, join]) => {
+      const [pg, disk] = key.split('/').map(Number) as [PgId, DiskId];
+      return {
+        pg,
+        disk,
+        epoch: join.epoch,
+        totalBytes: 100,
+        doneBytes: Math.min(100, (100 * join.reports) / REPORTS_PER_JOIN),
+        isComplete: join.reports >= REPORTS_PER_JOIN,
+        error: '',
+      };
+    });
+  }
+}
+
+export function usedBytes(disk: SimulatedDisk): number {
+  let bytes = 0;
+  for (const volumes of disk.stored.values()) bytes += sum(volumes);
+  return bytes;
+}
+
+function sum(values: ReadonlyMap<VolumeId, number>): number {
+  let total = 0;
+  for (const value of values.values()) total += value;
+  return total;
+}
+
+function volumeUsage(disk: SimulatedDisk): { volume: VolumeId; disk: DiskId; bytes: number }[] {
+  const bytes = new Map<VolumeId, number>();
+  for (const volumes of disk.stored.values()) {
+    for (const [volume, stored] of volumes) bytes.set(volume, (bytes.get(volume) ?? 0) + stored);
+  }
+  return [...bytes].map(([volume, total]) => ({ volume, disk: disk.id, bytes: total }));
+}
+
+function attachment(volume: VolumeId, generation: number): AttachmentReport {
+  return {
+    volume,
+    generation,
+    status: 'serving',
+    reason: '',
+    socketPath: `/run/v${volume}`,
+    tcpUri: '',
+    clientCount: 0,
+    readOps: 0,
+    writeOps: 0,
+    readBytes: 0,
+    writeBytes: 0,
+    readMicros: 0,
+    writeMicros: 0,
+  };
+}
