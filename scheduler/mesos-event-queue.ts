@@ -4,12 +4,12 @@
  * falls too far behind the subscription is dropped: reconciliation brings back what mattered.
  */
 import { BoundedQueue } from '../shared/base/bounded-queue.ts';
-import { describeError } from '../shared/base/errors.ts';
 import type { SchedulerEvent } from '../shared/mesos/scheduler-messages.ts';
 
 /** A failover of a large cluster brings an update per task at once: tens of thousands. */
 const EVENTS_WAITING_MAX = 100_000;
 
+/** A consumer that fails ends the process: its rejection is nobody's to handle. */
 export class EventQueue {
   readonly #consume: (event: SchedulerEvent) => undefined | Promise<void>;
   readonly #onBroken: (reason: string) => void;
@@ -46,9 +46,6 @@ export class EventQueue {
         const pending = this.#consume(event);
         if (pending !== undefined) await pending;
       }
-    } catch (error) {
-      // The consumer ends the process for its own errors; a subscription must not go on without it.
-      this.#onBroken(`event could not be handled: ${describeError(error)}`);
     } finally {
       this.#isRunning = false;
     }

@@ -10,7 +10,7 @@
  * or follow redirects; the scheduler and executor adapters decide those (`MesosBackoff` below times them).
  */
 import { Client, type Dispatcher } from 'undici';
-import { describeError } from '../base/errors.ts';
+import { describeError, StorageError } from '../base/errors.ts';
 import { RecordDecoder } from '../mesos/recordio.ts';
 import type { Clock, Random, Timer } from '../ports.ts';
 
@@ -51,7 +51,7 @@ export type CallAnswer =
   | { readonly kind: 'failed'; readonly reason: string };
 
 export interface StreamHandlers {
-  /** One whole record. Throwing ends the stream with the error's text. */
+  /** One whole record. Throwing a `StorageError` ends the stream with its text. */
   onRecord(record: Buffer): void;
   /** Exactly once per open stream, unless `close` came first; never from inside `subscribe`. */
   onEnd(reason: string): void;
@@ -184,6 +184,8 @@ export class MesosConnection {
       try {
         for (const record of decoder.push(chunk)) this.#handlers?.onRecord(record);
       } catch (error) {
+        // Bytes that are no Mesos event; a mistake of our own is not caught here.
+        if (!(error instanceof StorageError)) throw error;
         this.#end(`stream cannot be read: ${describeError(error)}`);
       }
     });
