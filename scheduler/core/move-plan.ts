@@ -64,7 +64,7 @@ export interface CancelStep {
   readonly reason: 'disk-gone' | 'not-in-target';
 }
 
-/** An in-sync member that is not in the target and not needed: all of the target is in sync. */
+/** An in-sync member that is not in the target and whose copy is one too many. */
 export interface DropStep {
   readonly pg: PgId;
   readonly drop: DiskId;
@@ -105,12 +105,14 @@ export function planMoves(input: MoveInput): MovePlan {
       const rest = pg.bytes * (1 - (pg.joinRatios?.get(disk) ?? 0));
       loads.start(disk, loads.leastLoadedSource(usableSources(pg, disks)), rest);
     }
-    drops.push(...findDrops(pg));
-    const missing = pg.target.filter((disk) => !pg.inSync.includes(disk));
+    const dropped = findDrops(pg, disks);
+    drops.push(...dropped.map((drop) => ({ pg: pg.id, drop })));
+    const inSync = pg.inSync.filter((disk) => !dropped.includes(disk));
+    const missing = pg.target.filter((disk) => !inSync.includes(disk));
     if (missing.every((disk) => pg.joining.includes(disk))) continue;
-    // One change of membership at a time: the next plan sees what came of this one.
+    // One join at a time: the next plan sees what came of this one.
     if (pg.joining.length > 0) waiting['join-running'] += 1;
-    else wishes.push(makeWish(pg, missing, disks));
+    else wishes.push(makeWish({ ...pg, inSync }, missing, disks));
   }
   return { cancels, drops, steps: chooseSteps(wishes, { disks, loads, waiting }), waiting };
 }
@@ -146,10 +148,25 @@ function findCancel(pg: MovePg, joining: DiskId, disks: Disks): CancelStep[] {
   return [{ pg: pg.id, joining, reason: 'not-in-target' }];
 }
 
-function findDrops(pg: MovePg): DropStep[] {
-  const isComplete = pg.target.length > 0 && pg.target.every((disk) => pg.inSync.includes(disk));
-  if (!isComplete) return [];
-  return pg.inSync.filter((disk) => !pg.target.includes(disk)).map((drop) => ({ pg: pg.id, drop }));
+/**
+ * Members that are neither in the target nor needed: beyond `replicas`, or when the target is complete.
+ * Members that do not serve now count for nothing: they may be dead.
+ */
+function findDrops(pg: MovePg, disks: Disks): DiskId[] {
+  const serving = usableSources(pg, disks);
+  const extras = pg.inSync.filter((disk) => !pg.target.includes(disk));
+  const isComplete = pg.target.length > 0 && pg.target.every((disk) => serving.includes(disk));
+  if (isComplete) return extras;
+  const surplus = Math.max(0, serving.length - pg.replicas);
+  const nodeOf = (disk: DiskId): NodeId | undefined => disks.get(disk)?.node;
+  // Two members on one node are worth one; a leaving disk is wanted empty; others may wait.
+  const rank = (disk: DiskId): number => {
+    const isTwice = pg.inSync.some((other) => other !== disk && nodeOf(other) === nodeOf(disk));
+    if (isTwice) return 0;
+    return disks.get(disk)?.isLeaving === false ? 2 : 1;
+  };
+  const droppable = extras.filter((disk) => serving.includes(disk));
+  return droppable.sort((a, b) => rank(a) - rank(b)).slice(0, surplus);
 }
 
 /** What a PG needs next. */

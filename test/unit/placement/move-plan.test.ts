@@ -88,6 +88,25 @@ describe('moves: what is done', () => {
     expect(plan([pg(1, { inSync: [1, 2], target: [1, 5] })]).drops).to.deep.equal([]);
   });
 
+  it('moves: more copies than replicas before the target is complete, one goes and the next joins', () => {
+    const disks = [disk(1), disk(2, { isUsable: false, isLeaving: true }), disk(5), disk(6)];
+    const result = plan([pg(1, { inSync: [1, 2, 5], target: [5, 6] })], { disks });
+    expect(result.drops).to.deep.equal([{ pg: 1, drop: 2 }]);
+    expect(result.steps.map((step) => [step.join, step.replaces])).to.deep.equal([[6, 1]]);
+  });
+
+  it('moves: more copies than replicas and two on one node, of these the unwanted one goes', () => {
+    const disks = [disk(1), disk(2), disk(5, { node: nodeId(2) }), disk(6)];
+    const result = plan([pg(1, { inSync: [1, 2, 5], target: [5, 6] })], { disks });
+    expect(result.drops).to.deep.equal([{ pg: 1, drop: 2 }]);
+  });
+
+  it('moves: a copy too many, but a member of the target does not answer, nobody is dropped', () => {
+    const disks = [disk(1, { isUsable: false }), disk(2), disk(5)];
+    const result = plan([pg(1, { inSync: [1, 2, 5], target: [1, 5] })], { disks });
+    expect(result.drops).to.deep.equal([]);
+  });
+
   it('moves: target shorter than replicas, degraded PG is left in peace', () => {
     const result = plan([pg(1, { inSync: [1], target: [1] })]);
     expect(result.steps).to.deep.equal([]);
@@ -285,7 +304,6 @@ describe('moves: followed to the end', () => {
 /** Does what the plan says; every round half of the running joins finish. */
 function follow(start: readonly MovePg[], limits: MoveLimits): void {
   const disks = Array.from({ length: 8 }, (_, id) => disk(id, { limitBytes: 1e6 }));
-  const replaced = new Map<number, DiskId | null>();
   let pgs = [...start];
   // At most two joins per PG, one at a time in the worst case, each with up to three rounds.
   for (let round = 0; round < 6 * start.length + 8; round += 1) {
@@ -295,21 +313,17 @@ function follow(start: readonly MovePg[], limits: MoveLimits): void {
     pgs = pgs.map((each, index) => {
       const step = result.steps.find((candidate) => candidate.pg === each.id);
       const dropped = result.drops.filter((drop) => drop.pg === each.id).map(({ drop }) => drop);
+      const inSync = each.inSync.filter((id) => !dropped.includes(id));
+      expect(inSync.length, `pg${each.id}`).to.be.at.least(Math.min(2, each.inSync.length));
+      expect(inSync.length, `pg${each.id}`).to.be.at.most(2);
       if (step !== undefined) {
         expect(each.joining, `pg${each.id}`).to.deep.equal([]);
-        expect(each.inSync).to.include(step.source);
-        replaced.set(each.id, step.replaces);
-        return { ...each, joining: [step.join] };
+        expect(inSync).to.include(step.source);
+        return { ...each, inSync, joining: [step.join] };
       }
       const [joined] = each.joining;
-      if (joined !== undefined && (index + round) % 2 === 0) {
-        const inSync = [...each.inSync, joined].filter((id) => id !== replaced.get(each.id));
-        expect(inSync.length).to.be.at.least(each.inSync.length);
-        return { ...each, inSync, joining: [] };
-      }
-      const inSync = each.inSync.filter((id) => !dropped.includes(id));
-      expect(inSync.length).to.be.at.least(Math.min(2, each.inSync.length));
-      return { ...each, inSync };
+      if (joined === undefined || (index + round) % 2 === 1) return { ...each, inSync };
+      return { ...each, inSync: [...inSync, joined], joining: [] };
     });
   }
   for (const each of pgs) {
