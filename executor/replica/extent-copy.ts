@@ -48,15 +48,15 @@ export async function copyExtent(context: CopyContext, address: ExtentAddress): 
     if (!fresh.hasAny(address)) await ended((done) => disk.store.deleteExtent(address, done));
     return;
   }
+  const runs = differingRuns(meta, await localMeta(disk, address));
   const stamp = disk.store.stampOf(address);
-  if (stamp === null || (!stamp.dirty && !stamp.incomplete)) {
+  // Durable before the first block changes: a crash in between must not look like a whole copy.
+  if (stamp === null || (runs.length > 0 && !stamp.dirty && !stamp.incomplete)) {
     const epoch = stamp === null ? 0 : stamp.epoch;
     const open = { epoch, dirty: false, incomplete: true };
     await ended((done) => disk.store.setStamp(address, pg, open, done));
   }
-  for (const run of differingRuns(meta, await localMeta(disk, address))) {
-    await copyRun(context, address, meta, run);
-  }
+  for (const run of runs) await copyRun(context, address, meta, run);
   const now = disk.store.stampOf(address);
   const final = {
     epoch: Math.max(meta.epoch, now === null ? 0 : now.epoch),

@@ -1,0 +1,201 @@
+/**
+ * The data plane of one node, put together: disks, replica server, resync and gateways around one map
+ * and one lease. Everything it does follows from the map; everything it knows goes into the report.
+ */
+import type { DiskId, NodeId } from '../shared/base/ids.ts';
+import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
+import type { NodeReport } from '../shared/model/node-report.ts';
+import type { Clock, Connection, ConnectionHandlers, Listener, Log, Network } from '../shared/ports.ts';
+import type { BackgroundLimits, DataPlane, DiskAssignment } from './data-plane.ts';
+import { Attachments, type StartExport } from './gateway/attachments.ts';
+import { REQUEST_DEADLINE_MS } from './gateway/volume-device.ts';
+import { Lease } from './lease.ts';
+import { MapIndex } from './map-index.ts';
+import { PeerSet } from './peer/peer-set.ts';
+import { DiskTable, type OpenStore } from './replica/disk-table.ts';
+import { ReplicaServer } from './replica/replica-server.ts';
+import { FORGET_AFTER_MS, Resync } from './replica/resync.ts';
+
+export interface NodeDataPlaneOptions {
+  readonly clusterId: string;
+  /** `host:port` for the replica server; port 0 takes a free one. */
+  readonly listenAddress: string;
+  /** How long a request of a client may take before it fails; default 35 s. */
+  readonly requestDeadlineMs?: number;
+  /** How long a disk keeps the extents of a PG it has left; default ten minutes. */
+  readonly forgetAfterMs?: number;
+}
+
+export interface NodeDataPlaneModules {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Must know `local:` addresses (`routeNetwork`). */
+  readonly network: Network;
+  readonly openStore: OpenStore;
+  readonly startExport: StartExport;
+  /** Of this process. */
+  readonly resources: () => { readonly cpuSeconds: number; readonly memoryBytes: number };
+}
+
+const LOCAL_ADDRESS = 'local:replica';
+/** Until `setLimits` says otherwise: half a gigabit network, and no more than two PGs at a time. */
+const DEFAULT_LIMITS: BackgroundLimits = {
+  resyncBytesPerSecond: 64 * 1024 * 1024,
+  concurrentJoins: 2,
+};
+const DRAIN_MS = 5_000;
+
+/** What exists once the node knows its number. */
+interface Parts {
+  readonly self: NodeId;
+  readonly peers: PeerSet;
+  readonly server: ReplicaServer;
+  readonly resync: Resync;
+  readonly attachments: Attachments;
+}
+
+export class NodeDataPlane implements DataPlane {
+  readonly #options: NodeDataPlaneOptions;
+  readonly #modules: NodeDataPlaneModules;
+  readonly #map = new MapIndex();
+  readonly #lease = new Lease();
+  readonly #disks: DiskTable;
+  #limits = DEFAULT_LIMITS;
+  #parts: Parts | null = null;
+  #listeners: Listener[] = [];
+  #onUrgent: () => void = () => undefined;
+  #isClosed = false;
+
+  constructor(options: NodeDataPlaneOptions, modules: NodeDataPlaneModules) {
+    this.#options = options;
+    this.#modules = modules;
+    this.#disks = new DiskTable({
+      log: modules.log,
+      openStore: modules.openStore,
+      onUrgent: () => this.#onUrgent(),
+      onOpened: (disk) => {
+        this.#parts?.server.disks.set(disk.id, disk);
+        this.#parts?.resync.refresh();
+      },
+      onRemoved: (id) => {
+        this.#parts?.server.disks.delete(id);
+        this.#parts?.resync.refresh();
+      },
+    });
+  }
+
+  /** Listens; resolves with the `host:port` that other nodes reach. Rejects with a `StorageError`. */
+  async listen(): Promise<string> {
+    const { network } = this.#modules;
+    const remote = await network.listen(this.#options.listenAddress, (connection) =>
+      this.#accept(connection, false),
+    );
+    this.#listeners.push(remote);
+    this.#listeners.push(
+      await network.listen(LOCAL_ADDRESS, (connection) => this.#accept(connection, true)),
+    );
+    return remote.address;
+  }
+
+  addDisk(disk: DiskAssignment): void {
+    this.#disks.add(disk);
+  }
+
+  removeDisk(id: DiskId): void {
+    this.#disks.remove(id);
+  }
+
+  applyMap(map: ClusterMap | ClusterMapDelta, self: NodeId): boolean {
+    if (this.#isClosed || map.clusterId !== this.#options.clusterId) return false;
+    if (!this.#map.apply(map)) return false;
+    const parts = this.#partsFor(self);
+    // Joins first: nothing may be served under the new map before they mark fresh blocks.
+    parts.resync.refresh();
+    parts.peers.refresh();
+    parts.attachments.refresh();
+    return true;
+  }
+
+  extendLease(untilMs: number): void {
+    this.#lease.extend(untilMs);
+    this.#parts?.attachments.pump();
+  }
+
+  setLimits(limits: BackgroundLimits): void {
+    this.#limits = limits;
+    this.#parts?.resync.setLimits(limits);
+  }
+
+  /** The gateways, for those who serve them in other ways than the exports. */
+  get attachments(): Attachments | null {
+    return this.#parts === null ? null : this.#parts.attachments;
+  }
+
+  report(): NodeReport {
+    const { cpuSeconds, memoryBytes } = this.#modules.resources();
+    return {
+      mapVersion: this.#map.version,
+      disks: this.#disks.reports(),
+      joins: this.#parts?.resync.reports() ?? [],
+      failures: this.#parts?.attachments.failures() ?? [],
+      attachments: this.#parts?.attachments.reports() ?? [],
+      volumeUsage: this.#disks.volumeUsage(),
+      pgUsage: this.#disks.pgUsage(),
+      cpuSeconds,
+      memoryBytes,
+    };
+  }
+
+  onUrgent(listener: () => void): void {
+    this.#onUrgent = listener;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    // Gateways first: their last flush needs the peers and the server.
+    await this.#parts?.attachments.close();
+    this.#isClosed = true;
+    this.#parts?.resync.close();
+    this.#parts?.peers.close('The data plane is closing');
+    for (const listener of this.#listeners) listener.close();
+    await this.#disks.close();
+  }
+
+  #accept(connection: Connection, isLocal: boolean): ConnectionHandlers {
+    const server = this.#parts?.server;
+    if (server !== undefined && !this.#isClosed) return server.accept(connection, isLocal);
+    // Without a map this node does not know who it is; whoever asks comes again.
+    connection.close('This node has no map yet');
+    return { onFrame: () => undefined, onClose: () => undefined };
+  }
+
+  #partsFor(self: NodeId): Parts {
+    if (this.#parts !== null) return this.#parts;
+    const { clock, log, network, startExport } = this.#modules;
+    const { clusterId } = this.#options;
+    const map = this.#map;
+    const lease = this.#lease;
+    const onUrgent = (): void => this.#onUrgent();
+    const server = new ReplicaServer({ clusterId, self }, { clock, log, map, lease });
+    for (const disk of this.#disks.opened) server.disks.set(disk.id, disk);
+    const peers = new PeerSet(
+      { clusterId, self, localAddress: LOCAL_ADDRESS },
+      map,
+      { network, clock, log },
+    );
+    const resync = new Resync(
+      { limits: this.#limits, forgetAfterMs: this.#options.forgetAfterMs ?? FORGET_AFTER_MS },
+      { clock, log, map, peers, server, onUrgent },
+    );
+    const attachments = new Attachments(
+      {
+        self,
+        requestDeadlineMs: this.#options.requestDeadlineMs ?? REQUEST_DEADLINE_MS,
+        drainMs: DRAIN_MS,
+      },
+      { clock, log, map, lease, peers, onUrgent, startExport },
+    );
+    this.#parts = { self, peers, server, resync, attachments };
+    return this.#parts;
+  }
+}
