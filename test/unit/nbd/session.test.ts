@@ -263,7 +263,7 @@ describe('nbd session', function () {
         const middle = memory.peek((value - 1) * 30 * MiB + 15 * MiB, 1000);
         expect(middle.equals(Buffer.alloc(1000, value)), `write ${value}`).to.equal(true);
       }
-  });
+    });
   });
 
   describe('order', () => {
