@@ -37,6 +37,8 @@ export interface MoveDisk {
   /** May receive and serve now. */
   readonly isUsable: boolean;
   readonly isLeaving: boolean;
+  /** Answers now, so its copies count; when not given: usable and leaving disks do. */
+  readonly isServing?: boolean;
   readonly usedBytes: number;
   /** Joins never fill the disk above this. */
   readonly limitBytes: number;
@@ -133,7 +135,7 @@ type Disks = ReadonlyMap<DiskId, MoveDisk>;
 function usableSources(pg: MovePg, disks: Disks): DiskId[] {
   return pg.inSync.filter((id) => {
     const disk = disks.get(id);
-    return disk !== undefined && (disk.isUsable || disk.isLeaving);
+    return disk !== undefined && (disk.isServing ?? (disk.isUsable || disk.isLeaving));
   });
 }
 

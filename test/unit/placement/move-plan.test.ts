@@ -107,6 +107,17 @@ describe('moves: what is done', () => {
     expect(result.drops).to.deep.equal([]);
   });
 
+  it('moves: a leaving disk is dead, its copy does not count and it is no source', () => {
+    const dead = disk(1, { isUsable: false, isLeaving: true, isServing: false });
+    const disks = [dead, disk(2), disk(5), disk(6)];
+    const result = plan([pg(1, { inSync: [1, 2, 5], target: [5, 6] })], { disks });
+    expect(result.drops).to.deep.equal([]);
+    const [step] = result.steps;
+    expect([step?.join, step?.source, step?.replaces]).to.deep.equal([6, 2, 1]);
+    const alone = plan([pg(1, { inSync: [1], target: [5, 6] })], { disks });
+    expect(alone.waiting['no-source']).to.equal(1);
+  });
+
   it('moves: target shorter than replicas, degraded PG is left in peace', () => {
     const result = plan([pg(1, { inSync: [1], target: [1] })]);
     expect(result.steps).to.deep.equal([]);
