@@ -1,5 +1,5 @@
 /**
- * The extent store of one disk, as its callers see it. `openExtentStore` (store-open.ts) makes one.
+ * The extent store of one disk, as its callers see it. `openExtentStore` (extent-store-open.ts) makes one.
  *
  * Rules that hold for every method:
  * - a store that met EIO, EROFS or a failed sync is failed for good: every later call ends in

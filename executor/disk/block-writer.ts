@@ -1,0 +1,360 @@
+/**
+ * Writing, zeroing and taking over blocks. Short writes happen on the spot: slab, checksums, and (only
+ * when presence changes) a journal record before the answer. Long ones go through the thread pool and
+ * hold their blocks meanwhile.
+ */
+import { assert } from '../../shared/base/assert.ts';
+import { BLOCK_BYTES, BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
+import { PRESENCE, STATUS } from '../../shared/wire/data-protocol.ts';
+import { ROW } from './extent-catalog.ts';
+import { NO_SLOT } from './journal-records.ts';
+import { isAllData, PRESENCE_BYTES, runEnd } from './presence.ts';
+import type { Slab } from './slab-files.ts';
+import { slotOffset } from './slab-files.ts';
+import type { StampKeeper } from './stamp-keeper.ts';
+import { isNoSpace } from './stamp-keeper.ts';
+import type { StoreCore } from './store-core.ts';
+import { hasZeroChecksum } from './store-core.ts';
+import type { Done, PulledBlocks, WriteRequest, ZeroRequest } from './store-types.ts';
+
+/** A change of blocks of a row that is ready for it. */
+interface BlockRange {
+  readonly block: number;
+  readonly count: number;
+}
+
+/** Data for blocks, both owned until the end of the operation. */
+interface BlockData extends BlockRange {
+  readonly checksums: Uint8Array;
+  readonly data: Uint8Array;
+}
+
+/** From here on zeroing gives space back to the file system; below, a punch costs more than zeros. */
+const PUNCH_BLOCKS_MIN = 16;
+const CLIENT = { needsSlot: true, keepsStamp: false };
+const CLIENT_ZERO = { needsSlot: false, keepsStamp: false };
+const ZEROS = new Uint8Array(PUNCH_BLOCKS_MIN * BLOCK_BYTES);
+
+export class BlockWriter {
+  readonly #core: StoreCore;
+  readonly #stamps: StampKeeper;
+
+  constructor(core: StoreCore, stamps: StampKeeper) {
+    this.#core = core;
+    this.#stamps = stamps;
+  }
+
+  write(request: WriteRequest, done: Done): void {
+    if (this.#core.failure !== null) {
+      done(STATUS.diskFailed);
+      return;
+    }
+    assertRange(request.block, request.count);
+    assert(request.data.length === request.count * BLOCK_BYTES, 'data fits the range');
+    assert(request.checksums.length === request.count * 4, 'checksums fit the range');
+    const row = this.#stamps.prepare(request, CLIENT, () => this.write(request, done), done);
+    if (row < 0) return;
+    this.#put(row, request, request.durable ? this.#thenFlush(done) : done);
+  }
+
+  zero(request: ZeroRequest, done: Done): void {
+    if (this.#core.failure !== null) {
+      done(STATUS.diskFailed);
+      return;
+    }
+    assertRange(request.block, request.count);
+    const { catalog } = this.#core;
+    if (request.unmap && catalog.find(request.volume, request.layer, request.extent) < 0) {
+      done(STATUS.ok);
+      return;
+    }
+    const row = this.#stamps.prepare(request, CLIENT_ZERO, () => this.zero(request, done), done);
+    if (row < 0) return;
+    const value = request.unmap ? PRESENCE.absent : PRESENCE.zero;
+    this.#clear(row, request, value, request.durable ? this.#thenFlush(done) : done);
+  }
+
+  applyPulled(blocks: PulledBlocks, done: Done): void {
+    if (this.#core.failure !== null) {
+      done(STATUS.diskFailed);
+      return;
+    }
+    assertRange(blocks.block, blocks.count);
+    const { catalog } = this.#core;
+    const row = catalog.find(blocks.volume, blocks.layer, blocks.extent);
+    if (row < 0 || !catalog.hasFlag(row, ROW.dirty | ROW.incomplete)) {
+      done(STATUS.badRequest);
+      return;
+    }
+    this.#applyRun(blocks, 0, done);
+  }
+
+  // ── Pulled blocks, run by run ────────────────────────────────────────────────────────────────
+
+  #applyRun(blocks: PulledBlocks, from: number, done: Done): void {
+    if (from === blocks.count) {
+      done(STATUS.ok);
+      return;
+    }
+    if (this.#core.failure !== null) {
+      done(STATUS.diskFailed);
+      return;
+    }
+    const { catalog } = this.#core;
+    const retry = (): void => this.#applyRun(blocks, from, done);
+    const to = runEnd(blocks.presence, from, blocks.count);
+    const block = blocks.block + from;
+    const count = to - from;
+    const value = ((blocks.presence[from >> 2] ?? 0) >> ((from & 3) * 2)) & 3;
+    let row = catalog.find(blocks.volume, blocks.layer, blocks.extent);
+    // Deleted, or cleaned, while an earlier run was under way: the caller starts again.
+    if (row < 0) {
+      done(STATUS.badRequest);
+      return;
+    }
+    const stamp = {
+      volume: blocks.volume,
+      layer: blocks.layer,
+      extent: blocks.extent,
+      pg: catalog.pg[row] ?? 0,
+      epoch: catalog.epoch[row] ?? 0,
+      block,
+      count,
+      incomplete: false,
+    };
+    const keepsStamp = catalog.hasFlag(row, ROW.incomplete);
+    row = this.#stamps.prepare(
+      stamp,
+      { needsSlot: value === PRESENCE.data, keepsStamp },
+      retry,
+      done,
+    );
+    if (row < 0) return;
+    const next: Done = (status) => {
+      if (status === STATUS.ok) this.#applyRun(blocks, to, done);
+      else done(status);
+    };
+    if (value === PRESENCE.data) {
+      const data = blocks.data.subarray(from * BLOCK_BYTES, to * BLOCK_BYTES);
+      this.#put(
+        row,
+        { block, count, data, checksums: blocks.checksums.subarray(from * 4, to * 4) },
+        next,
+      );
+    } else {
+      this.#clear(row, { block, count }, value, next);
+    }
+  }
+
+  // ── Data ─────────────────────────────────────────────────────────────────────────────────────
+
+  #put(row: number, source: BlockData, done: Done): void {
+    const { catalog, journal, slabs, parts } = this.#core;
+    const table = this.#core.tableOf(row);
+    if (table === null) {
+      done(STATUS.diskFailed);
+      return;
+    }
+    // The most records that this write can need: one per block.
+    if (!isAllData(table, source.block, source.count) && !journal.hasRoom(source.count + 2)) {
+      done(STATUS.noSpace);
+      return;
+    }
+    const slot = catalog.slot[row] ?? 0;
+    const offset = slotOffset(slot) + source.block * BLOCK_BYTES;
+    if (source.data.length > parts.tuning.syncWriteBytesMax) {
+      this.#putLong(row, source, offset, done);
+      return;
+    }
+    try {
+      const slab = slabs.of(slot);
+      slab.file.writeSync(source.data, offset);
+      this.#wrote(slab, source.data.length);
+    } catch (error) {
+      done(this.#refuse(row, error));
+      return;
+    }
+    this.#account(row, table, source, done);
+  }
+
+  #putLong(row: number, source: BlockData, offset: number, done: Done): void {
+    const { catalog, holds, slabs } = this.#core;
+    const slab = slabs.of(catalog.slot[row] ?? 0);
+    const hold = holds.take(row, source.block, source.count, 'write');
+    this.#core.touch(row);
+    // Marked before and after: a sync that starts in between covers some of it, not all.
+    this.#wrote(slab, 0);
+    slab.file.write(source.data, offset, (failure) => {
+      this.#wrote(slab, source.data.length);
+      if (failure === null) {
+        const table = this.#core.tableOf(row);
+        if (table === null) done(STATUS.diskFailed);
+        else this.#account(row, table, source, done);
+      } else {
+        done(this.#refuse(row, failure));
+      }
+      holds.release(row, hold);
+    });
+  }
+
+  /** The bytes are in the slab: checksums, presence, answer. */
+  #account(row: number, table: Uint8Array, source: BlockData, done: Done): void {
+    const { tables } = this.#core;
+    this.#core.touch(row);
+    storeChecksums(table, source.block, source.checksums);
+    tables.markDirty(row);
+    const mayBeZeros = hasZeroChecksum(source.checksums, source.count);
+    let isRecorded = false;
+    if (!isAllData(table, source.block, source.count)) {
+      isRecorded = this.#core.changePresence(row, table, source, {
+        value: PRESENCE.data,
+        mayBeZeros,
+      });
+    } else if (mayBeZeros) {
+      isRecorded = this.#core.recordZeros(row, source);
+    }
+    if (isRecorded) this.#core.afterWritten(done);
+    else done(STATUS.ok);
+  }
+
+  #wrote(slab: Slab, bytes: number): void {
+    slab.wrote(bytes);
+    if (slab.unsyncedBytes < this.#core.parts.tuning.backgroundSyncBytes) return;
+    slab.sync((failure) => {
+      if (failure !== null) this.#core.fail('Syncing a slab', failure);
+    });
+  }
+
+  /** A full disk refuses this write alone. Blocks that it may have changed get new checksums. */
+  #refuse(row: number, error: unknown): typeof STATUS.noSpace | typeof STATUS.diskFailed {
+    if (!isNoSpace(error)) {
+      this.#core.failWith('Writing to a slab', error);
+      return STATUS.diskFailed;
+    }
+    const { catalog } = this.#core;
+    this.#core.touch(row);
+    catalog.setFlags(row, ROW.stale | ROW.changed, 0);
+    if (catalog.dataBlocks[row] === 0 && !catalog.hasFlag(row, ROW.held))
+      this.#core.releaseSlot(row);
+    return STATUS.noSpace;
+  }
+
+  // ── No data ──────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * The record comes before the bytes go: after a crash in between, the rebuilder clears them. The
+   * answer comes after both, because bytes that stay behind could be taken for data one day.
+   */
+  #clear(row: number, range: BlockRange, value: number, done: Done): void {
+    const { catalog, journal, slabs } = this.#core;
+    const table = this.#core.tableOf(row);
+    if (table === null) {
+      done(STATUS.diskFailed);
+      return;
+    }
+    if (!journal.hasRoom(range.count + 2)) {
+      done(STATUS.noSpace);
+      return;
+    }
+    const held = dataSpan(table, range);
+    this.#core.touch(row);
+    if (!this.#core.changePresence(row, table, range, { value, mayBeZeros: false })) {
+      done(STATUS.ok);
+      return;
+    }
+    if (catalog.dataBlocks[row] === 0 && !catalog.hasFlag(row, ROW.held)) {
+      this.#core.releaseSlot(row);
+      this.#core.afterWritten(done);
+      return;
+    }
+    if (held === null) {
+      this.#core.afterWritten(done);
+      return;
+    }
+    const slot = catalog.slot[row] ?? NO_SLOT;
+    assert(slot !== NO_SLOT, 'an extent with data has a slot', { row });
+    const slab = slabs.of(slot);
+    const offset = slotOffset(slot) + held.block * BLOCK_BYTES;
+    const bytes = held.count * BLOCK_BYTES;
+    if (held.count < PUNCH_BLOCKS_MIN) {
+      try {
+        slab.file.writeSync(ZEROS.subarray(0, bytes), offset);
+        this.#wrote(slab, bytes);
+        this.#core.afterWritten(done);
+        return;
+      } catch (error) {
+        // A full disk can still punch: below.
+        if (!isNoSpace(error)) {
+          this.#core.failWith('Writing to a slab', error);
+          done(STATUS.diskFailed);
+          return;
+        }
+      }
+    }
+    this.#punch(row, range, { slab, offset, bytes }, done);
+  }
+
+  #punch(
+    row: number,
+    range: BlockRange,
+    place: { readonly slab: Slab; readonly offset: number; readonly bytes: number },
+    done: Done,
+  ): void {
+    const { holds } = this.#core;
+    const hold = holds.take(row, range.block, range.count, 'write');
+    place.slab.wrote(0);
+    place.slab.file.punch(place.offset, place.bytes, (failure) => {
+      place.slab.wrote(0);
+      this.#core.touch(row);
+      if (failure === null) this.#core.afterWritten(done);
+      else this.#core.finish('Punching a slab', failure, done);
+      holds.release(row, hold);
+    });
+  }
+
+  #thenFlush(done: Done): Done {
+    return (status) => {
+      if (status === STATUS.ok) this.#core.flush(done);
+      else done(status);
+    };
+  }
+}
+
+function assertRange(block: number, count: number): void {
+  assert(
+    block >= 0 && count > 0 && block + count <= BLOCKS_PER_EXTENT,
+    'blocks lie inside one extent',
+    {
+      block,
+      count,
+    },
+  );
+}
+
+function storeChecksums(table: Uint8Array, block: number, checksums: Uint8Array): void {
+  const at = PRESENCE_BYTES + 4 * block;
+  if (checksums.length === 4) {
+    table[at] = checksums[0] ?? 0;
+    table[at + 1] = checksums[1] ?? 0;
+    table[at + 2] = checksums[2] ?? 0;
+    table[at + 3] = checksums[3] ?? 0;
+  } else {
+    table.set(checksums, at);
+  }
+}
+
+/** From the first block with data to the last one, or null when there is none. */
+function dataSpan(table: Uint8Array, range: BlockRange): BlockRange | null {
+  let first = -1;
+  let last = -1;
+  const end = range.block + range.count;
+  for (let at = range.block; at < end; ) {
+    const next = runEnd(table, at, end);
+    if ((((table[at >> 2] ?? 0) >> ((at & 3) * 2)) & 3) === PRESENCE.data) {
+      if (first < 0) first = at;
+      last = next;
+    }
+    at = next;
+  }
+  return first < 0 ? null : { block: first, count: last - first };
+}

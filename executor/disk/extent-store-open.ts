@@ -1,0 +1,208 @@
+/**
+ * Opens the extent store of a disk: makes sure that the directory is ours, reads the books, recovers
+ * after an unclean end, and puts the parts together. A directory that is not ours is not touched.
+ */
+import { crc32c } from '../../shared/base/crc32c.ts';
+import { describeError, StorageError } from '../../shared/base/errors.ts';
+import { EXTENT_BYTES, formatBytes } from '../../shared/base/units.ts';
+import type { Disk } from '../../shared/ports.ts';
+import { DiskError } from '../../shared/ports.ts';
+import { DiskExtentStore } from './disk-extent-store.ts';
+import { ExtentCatalog } from './extent-catalog.ts';
+import type { ExtentStore } from './extent-store.ts';
+import { Journal } from './journal.ts';
+import type { JournalTrail } from './journal-reader.ts';
+import { readJournals } from './journal-reader.ts';
+import { RangeHolds } from './range-holds.ts';
+import type { Replayed } from './recovery.ts';
+import { JournalReplay, loadIndex, usedSlots } from './recovery.ts';
+import { SLOTS_PER_SLAB, SlabFiles } from './slab-files.ts';
+import { SlotAllocator } from './slot-allocator.ts';
+import type { StoreParts } from './store-core.ts';
+import { StoreCore } from './store-core.ts';
+import {
+  CAPACITY_BYTES_MAX,
+  DEFAULT_TUNING,
+  EXTENTS_MIN,
+  EXTENTS_PER_SLOT_MAX,
+} from './store-tuning.ts';
+import type { StoreModules, StoreOptions } from './store-types.ts';
+import { decodeSuperblock, encodeSuperblock, SUPERBLOCK_NAME } from './superblock.ts';
+import { TableCache } from './table-cache.ts';
+
+const INDEX_NAME = 'index';
+
+/**
+ * Rejects with a `StorageError`: `foreign-data` (another disk, cluster, program or version), `corrupt`,
+ * `not-found` (nothing here, and `create` is false), `invalid-argument`, `disk-failed`.
+ */
+export async function openExtentStore(
+  options: StoreOptions,
+  modules: StoreModules,
+): Promise<ExtentStore> {
+  const slotCount = Math.floor(Math.min(options.capacityBytes, CAPACITY_BYTES_MAX) / EXTENT_BYTES);
+  if (!(slotCount >= 1)) {
+    const allowed = `at least one extent (${formatBytes(EXTENT_BYTES)})`;
+    throw new StorageError(
+      'invalid-argument',
+      `Opening the store on "${modules.disk.path}": capacity is ${options.capacityBytes} bytes, expected ${allowed}`,
+    );
+  }
+  try {
+    claim(options, modules.disk);
+    return await open(options, modules, slotCount);
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    const what = `Opening the store on "${modules.disk.path}" failed: ${describeError(error)}`;
+    throw new StorageError('disk-failed', what, { code: error.code }, error);
+  }
+}
+
+/** Ours already, or empty and now ours. */
+function claim(options: StoreOptions, disk: Disk): void {
+  if (disk.exists(SUPERBLOCK_NAME)) {
+    const found = decodeSuperblock(disk.readFile(SUPERBLOCK_NAME));
+    for (const field of ['clusterId', 'diskId', 'uuid'] as const) {
+      if (found[field] === options[field]) continue;
+      throw new StorageError(
+        'foreign-data',
+        `Store on "${disk.path}" has ${field} "${found[field]}", expected "${options[field]}"`,
+        { field, found: found[field], expected: options[field] },
+      );
+    }
+    return;
+  }
+  const foreign = disk.list().find((name) => {
+    // What a file system brings along, and a superblock whose writing was cut short.
+    return (
+      name !== 'lost+found' && !name.startsWith('lost+found/') && name !== `${SUPERBLOCK_NAME}.new`
+    );
+  });
+  if (foreign !== undefined) {
+    throw new StorageError(
+      'foreign-data',
+      `Directory "${disk.path}" holds "${foreign}" and no superblock, expected it to be empty`,
+      { found: foreign },
+    );
+  }
+  if (!options.create) {
+    throw new StorageError('not-found', `Directory "${disk.path}" holds no store`);
+  }
+  disk.writeFile(SUPERBLOCK_NAME, encodeSuperblock(options));
+}
+
+async function open(
+  options: StoreOptions,
+  modules: StoreModules,
+  slotCount: number,
+): Promise<ExtentStore> {
+  const { disk, clock, log } = modules;
+  const tuning = { ...DEFAULT_TUNING, ...options.tuning };
+  const catalog = new ExtentCatalog();
+  const tables = new TableCache(catalog, tuning.tableCacheCount);
+  const slabs = new SlabFiles(disk);
+  const index = disk.openIndex(INDEX_NAME);
+  const parts: StoreParts = {
+    options,
+    tuning,
+    disk,
+    clock,
+    log,
+    index,
+    catalog,
+    tables,
+    slabs,
+    holds: new RangeHolds(catalog),
+    epochs: new Map(),
+    generations: new Map(),
+  };
+  try {
+    const firstNeeded = loadIndex(parts);
+    const uuidChecksum = crc32c(new TextEncoder().encode(options.uuid));
+    const owner = { diskId: options.diskId, uuidChecksum };
+    const trail = await readJournals(disk, owner, firstNeeded);
+    const sizes = slabSizes(slabs, slotCount);
+    let replayed: Replayed | null = null;
+    if (trail !== null) {
+      replayed = await new JournalReplay(parts, trail.settledThrough).run(trail, slabs);
+      slabs.distrust();
+    }
+    const core = assemble(parts, { ...owner, slotCount, firstNeeded, trail, sizes });
+    const store = new DiskExtentStore(core);
+    if (trail !== null && replayed !== null) await finishRecovery(core, store, trail, replayed);
+    return store;
+  } catch (error) {
+    slabs.close();
+    await index.close();
+    throw error;
+  }
+}
+
+/** What was replayed goes into the index before anything new happens: it is never replayed twice. */
+async function finishRecovery(
+  core: StoreCore,
+  store: DiskExtentStore,
+  trail: JournalTrail,
+  replayed: Replayed,
+): Promise<void> {
+  for (const [name, address] of replayed.removed) core.removed.set(name, address);
+  for (const pg of replayed.changedEpochs) core.changedEpochs.add(pg);
+  for (const volume of replayed.changedGenerations) core.changedGenerations.add(volume);
+  await store.checkpoint();
+  core.parts.log('warn', 'Disk was not closed cleanly, recovered it', {
+    disk: core.parts.options.diskId,
+    records: trail.recordCount,
+    undoneBlocks: replayed.undoneBlocks,
+    dirtyExtents: core.catalog.dirtyCount,
+  });
+}
+
+function slabSizes(slabs: SlabFiles, slotCount: number): Map<number, number> {
+  const sizes = new Map<number, number>();
+  slabs.openExisting(Math.ceil(slotCount / SLOTS_PER_SLAB), (number, size) =>
+    sizes.set(number, size),
+  );
+  return sizes;
+}
+
+interface Assembly {
+  readonly diskId: number;
+  readonly uuidChecksum: number;
+  readonly slotCount: number;
+  readonly firstNeeded: number;
+  readonly trail: JournalTrail | null;
+  readonly sizes: ReadonlyMap<number, number>;
+}
+
+function assemble(parts: StoreParts, assembly: Assembly): StoreCore {
+  const { slotCount, trail, sizes } = assembly;
+  const used = usedSlots(parts.catalog, slotCount);
+  const stateOf = (slot: number): 'used' | 'free' | 'unclean' => {
+    if (used[slot] === 1) return 'used';
+    const size = sizes.get(Math.floor(slot / SLOTS_PER_SLAB)) ?? 0;
+    const isBehindEnd = (slot % SLOTS_PER_SLAB) * EXTENT_BYTES >= size;
+    // Nobody knows how far the freeing of slots had come when the store ended uncleanly.
+    return trail === null || isBehindEnd ? 'free' : 'unclean';
+  };
+  return new StoreCore(
+    parts,
+    { slotCount, extentsMax: Math.max(EXTENTS_MIN, EXTENTS_PER_SLOT_MAX * slotCount) },
+    () =>
+      new Journal(
+        {
+          diskId: assembly.diskId,
+          uuidChecksum: assembly.uuidChecksum,
+          firstFile: trail?.nextFile ?? assembly.firstNeeded,
+          firstSequence: trail?.nextSequence ?? 1,
+          fileBytesMax: parts.tuning.journalBytesMax,
+        },
+        parts.disk,
+      ),
+    (core) =>
+      new SlotAllocator(slotCount, stateOf, {
+        journal: core.journal,
+        slabs: parts.slabs,
+        fail: (what, failure) => core.fail(what, failure),
+      }),
+  );
+}

@@ -1,0 +1,333 @@
+/**
+ * The parts of one open store and the few steps that all its operations share: loading an extent's
+ * table, changing blocks and stamps with their journal records, failing, flushing. It decides nothing
+ * about requests (block-writer.ts and the others do).
+ *
+ * Order of things, upheld here: records are appended before an operation is reported; what a journal
+ * record allocates is durable before data lands in it; nothing reaches the index before the journal
+ * that led to it is durable (checkpoint.ts).
+ */
+import { ZERO_BLOCK_CRC } from '../../shared/base/crc32c.ts';
+import { BLOCK_BYTES } from '../../shared/base/units.ts';
+import type { Clock, Disk, DiskFailure, DiskIndex, Log } from '../../shared/ports.ts';
+import { DiskError } from '../../shared/ports.ts';
+import { PRESENCE, STATUS } from '../../shared/wire/data-protocol.ts';
+import type { ExtentCatalog } from './extent-catalog.ts';
+import { ROW } from './extent-catalog.ts';
+import type { SyncDone } from './group-sync.ts';
+import { decodeTable, TABLE_BYTES, tableKey } from './index-records.ts';
+import type { Journal } from './journal.ts';
+import { EXTENT_FLAG, NO_SLOT, PRESENCE_FLAG } from './journal-records.ts';
+import { PRESENCE_BYTES, presenceAt, runEnd, setPresence } from './presence.ts';
+import type { RangeHolds } from './range-holds.ts';
+import type { SlabFiles } from './slab-files.ts';
+import type { SlotAllocator } from './slot-allocator.ts';
+import { SETTLE_BYTES } from './store-tuning.ts';
+import type { Done, ExtentAddress, StoreOptions, StoreTuning } from './store-types.ts';
+import type { TableCache } from './table-cache.ts';
+
+export interface StoreParts {
+  readonly options: StoreOptions;
+  readonly tuning: StoreTuning;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly index: DiskIndex;
+  readonly catalog: ExtentCatalog;
+  readonly tables: TableCache;
+  readonly holds: RangeHolds;
+  readonly slabs: SlabFiles;
+  readonly epochs: Map<number, number>;
+  readonly generations: Map<number, number>;
+}
+
+export class StoreCore {
+  readonly parts: StoreParts;
+  readonly catalog: ExtentCatalog;
+  readonly tables: TableCache;
+  readonly holds: RangeHolds;
+  readonly slabs: SlabFiles;
+  readonly journal: Journal;
+  readonly slots: SlotAllocator;
+  readonly slotCount: number;
+  readonly extentsMax: number;
+  readonly changedEpochs = new Set<number>();
+  readonly changedGenerations = new Set<number>();
+  /** Extents whose index entries must go, by address in text. */
+  readonly removed = new Map<string, ExtentAddress>();
+  checksumErrorCount = 0;
+  failure: string | null = null;
+  #failureListeners: ((reason: string) => void)[] = [];
+  /** Sequence of the last record whose slab data matters to recovery, and up to where it is settled. */
+  #allocatedThrough = 0;
+  #settledThrough = 0;
+  #unsettledBytes = 0;
+
+  constructor(
+    parts: StoreParts,
+    limits: { readonly slotCount: number; readonly extentsMax: number },
+    makeJournal: () => Journal,
+    makeSlots: (core: StoreCore) => SlotAllocator,
+  ) {
+    this.parts = parts;
+    this.catalog = parts.catalog;
+    this.tables = parts.tables;
+    this.holds = parts.holds;
+    this.slabs = parts.slabs;
+    this.slotCount = limits.slotCount;
+    this.extentsMax = limits.extentsMax;
+    this.journal = makeJournal();
+    this.slots = makeSlots(this);
+  }
+
+  // ── Failing ──────────────────────────────────────────────────────────────────────────────────
+
+  /** For good: after a failed sync nobody knows what the system has thrown away. */
+  fail(what: string, failure: DiskFailure): void {
+    if (this.failure !== null) return;
+    this.failure = `${what} failed: ${failure.code}: ${failure.message}`;
+    this.parts.log('error', 'Disk failed', {
+      disk: this.parts.options.diskId,
+      path: this.parts.disk.path,
+      reason: this.failure,
+    });
+    const listeners = this.#failureListeners;
+    this.#failureListeners = [];
+    for (const listener of listeners) listener(this.failure);
+  }
+
+  onFailure(listener: (reason: string) => void): void {
+    if (this.failure !== null) listener(this.failure);
+    else this.#failureListeners.push(listener);
+  }
+
+  /** Fails the store for what a synchronous operation threw; rethrows what is no disk error. */
+  failWith(what: string, error: unknown): void {
+    if (!(error instanceof DiskError)) throw error;
+    this.fail(what, error);
+  }
+
+  // ── Tables ───────────────────────────────────────────────────────────────────────────────────
+
+  /** Presence and checksums of the row, loaded when need be. Null when the store has failed over it. */
+  tableOf(row: number): Uint8Array | null {
+    return this.tables.find(row) ?? this.#loadTable(row);
+  }
+
+  #loadTable(row: number): Uint8Array | null {
+    const address = this.catalog.addressOf(row);
+    try {
+      const value = this.parts.index.get(tableKey(address));
+      const table = this.tables.assign(row);
+      if (value !== null && decodeTable(value, table)) return table;
+      if (
+        value === null &&
+        this.catalog.dataBlocks[row] === 0 &&
+        this.catalog.zeroBlocks[row] === 0
+      ) {
+        return table.fill(0);
+      }
+      this.tables.drop(row);
+      const { volume, layer, extent } = address;
+      const state = value === null ? 'missing' : 'damaged';
+      throw new DiskError(
+        'EIO',
+        `Table of extent ${volume}/${layer}/${extent} is ${state} in the index`,
+      );
+    } catch (error) {
+      this.failWith('Loading an extent from the index', error);
+      return null;
+    }
+  }
+
+  /** A table for an extent that was just made: all absent. */
+  newTable(row: number): Uint8Array {
+    const table = this.tables.assign(row).fill(0, 0, TABLE_BYTES);
+    this.tables.markDirty(row);
+    return table;
+  }
+
+  // ── Changes, with their records ──────────────────────────────────────────────────────────────
+
+  /** Writes slot and stamp of the row to the journal. */
+  recordExtent(row: number, isFresh: boolean): void {
+    const { catalog } = this;
+    let flags = isFresh ? EXTENT_FLAG.fresh : 0;
+    if (catalog.hasFlag(row, ROW.dirty)) flags |= EXTENT_FLAG.dirty;
+    if (catalog.hasFlag(row, ROW.incomplete)) flags |= EXTENT_FLAG.incomplete;
+    catalog.setFlags(row, ROW.changed, 0);
+    this.journal.append({
+      type: 'extent',
+      flags,
+      ...catalog.addressOf(row),
+      pg: catalog.pg[row] ?? 0,
+      slot: catalog.slot[row] ?? NO_SLOT,
+      epoch: catalog.epoch[row] ?? 0,
+    });
+  }
+
+  /**
+   * The blocks are `value` from now on: counts, presence, and one record per run of equal prior
+   * presence. `mayBeZeros`: some of the data are zeros. Returns whether anything changed.
+   */
+  changePresence(
+    row: number,
+    table: Uint8Array,
+    range: { readonly block: number; readonly count: number },
+    change: { readonly value: number; readonly mayBeZeros: boolean },
+  ): boolean {
+    const { catalog } = this;
+    const end = range.block + range.count;
+    let isChanged = false;
+    for (let at = range.block; at < end; ) {
+      const next = runEnd(table, at, end);
+      const prior = presenceAt(table, at);
+      if (prior !== change.value) {
+        isChanged = true;
+        const count = next - at;
+        const sequence = this.journal.append({
+          type: 'presence',
+          flags: change.mayBeZeros ? PRESENCE_FLAG.mayBeZeros : 0,
+          ...catalog.addressOf(row),
+          block: at,
+          count,
+          presence: change.value,
+          prior,
+        });
+        this.#allocatedThrough = sequence;
+        this.#unsettledBytes += count * BLOCK_BYTES;
+        countBlocks(catalog, row, prior, -count);
+        countBlocks(catalog, row, change.value, count);
+        setPresence(table, at, count, change.value);
+      }
+      at = next;
+    }
+    if (isChanged) {
+      catalog.setFlags(row, ROW.changed, 0);
+      this.tables.markDirty(row);
+      if (this.#unsettledBytes > SETTLE_BYTES) this.flush(() => undefined);
+    }
+    return isChanged;
+  }
+
+  /**
+   * Zeros were written over data. Recovery takes zeros in a block that was allocated lately for an
+   * allocation whose data was lost: it must know that these are real. False when nobody would ask.
+   */
+  recordZeros(row: number, range: { readonly block: number; readonly count: number }): boolean {
+    if (this.#allocatedThrough <= this.#settledThrough) return false;
+    this.#allocatedThrough = this.journal.append({
+      type: 'presence',
+      flags: PRESENCE_FLAG.mayBeZeros,
+      ...this.catalog.addressOf(row),
+      block: range.block,
+      count: range.count,
+      presence: PRESENCE.data,
+      prior: PRESENCE.data,
+    });
+    return true;
+  }
+
+  /** Takes the row's slot away; its bytes are punched in the background. */
+  releaseSlot(row: number): void {
+    const slot = this.catalog.slot[row] ?? NO_SLOT;
+    if (slot === NO_SLOT) return;
+    this.catalog.setSlot(row, NO_SLOT);
+    this.recordExtent(row, false);
+    this.slots.release(slot);
+  }
+
+  /** Removes the row for good. Nothing may hold it any more, except the caller. */
+  removeExtent(row: number): void {
+    const address = this.catalog.addressOf(row);
+    const slot = this.catalog.slot[row] ?? NO_SLOT;
+    this.journal.append({ type: 'removal', ...address });
+    this.removed.set(`${address.volume}/${address.layer}/${address.extent}`, address);
+    this.tables.drop(row);
+    if (slot !== NO_SLOT) {
+      this.catalog.setSlot(row, NO_SLOT);
+      this.slots.release(slot);
+    }
+    this.catalog.remove(row);
+  }
+
+  /** The row's version moves on: cleaning and asynchronous readers see that something happened. */
+  touch(row: number): void {
+    this.catalog.version[row] = (this.catalog.version[row] ?? 0) + 1;
+  }
+
+  // ── Durability ───────────────────────────────────────────────────────────────────────────────
+
+  /** Slabs, then the word in the journal that they are settled, then the journal. */
+  flush(done: Done): void {
+    if (this.failure !== null) {
+      done(STATUS.diskFailed);
+      return;
+    }
+    const through = this.#allocatedThrough;
+    this.#unsettledBytes = 0;
+    this.slabs.syncAll((failure) => {
+      if (failure !== null) {
+        this.fail('Syncing slabs', failure);
+        done(STATUS.diskFailed);
+        return;
+      }
+      this.#settle(through);
+      this.syncJournal(done);
+    });
+  }
+
+  #settle(through: number): void {
+    if (through <= this.#settledThrough) return;
+    this.#settledThrough = through;
+    this.journal.append({ type: 'settled', through });
+  }
+
+  /** Everything appended so far is power-safe at `done`. */
+  syncJournal(done: Done): void {
+    this.journal.sync((failure) => this.finish('Syncing the journal', failure, done));
+  }
+
+  /** Everything appended so far survives the death of the process at `done`. */
+  afterWritten(done: Done): void {
+    this.journal.afterWritten((failure) => this.finish('Writing the journal', failure, done));
+  }
+
+  /** Slab data alone, without the journal. */
+  syncSlabs(done: SyncDone): void {
+    this.slabs.syncAll(done);
+  }
+
+  finish(what: string, failure: DiskFailure | null, done: Done): void {
+    if (failure !== null) this.fail(what, failure);
+    done(this.failure === null ? STATUS.ok : STATUS.diskFailed);
+  }
+}
+
+function countBlocks(catalog: ExtentCatalog, row: number, presence: number, change: number): void {
+  if (presence === PRESENCE.data) catalog.dataBlocks[row] = (catalog.dataBlocks[row] ?? 0) + change;
+  if (presence === PRESENCE.zero) catalog.zeroBlocks[row] = (catalog.zeroBlocks[row] ?? 0) + change;
+}
+
+/** Little endian CRC32C of a block in a table. */
+export function checksumAt(table: Uint8Array, block: number): number {
+  const at = PRESENCE_BYTES + 4 * block;
+  return (
+    ((table[at] ?? 0) |
+      ((table[at + 1] ?? 0) << 8) |
+      ((table[at + 2] ?? 0) << 16) |
+      ((table[at + 3] ?? 0) << 24)) >>>
+    0
+  );
+}
+
+/** Whether a list of checksums holds the one of a block of zeros. */
+export function hasZeroChecksum(checksums: Uint8Array, count: number): boolean {
+  for (let index = 0; index < count; index += 1) {
+    const at = 4 * index;
+    const low = (checksums[at] ?? 0) | ((checksums[at + 1] ?? 0) << 8);
+    const high = (checksums[at + 2] ?? 0) | ((checksums[at + 3] ?? 0) << 8);
+    if (low === (ZERO_BLOCK_CRC & 0xffff) && high === ZERO_BLOCK_CRC >>> 16) return true;
+  }
+  return false;
+}
