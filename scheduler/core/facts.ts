@@ -49,6 +49,10 @@ export class Table<K extends string | number, T> {
     return this.#rows.has(key);
   }
 
+  keys(): IterableIterator<K> {
+    return this.#rows.keys();
+  }
+
   values(): IterableIterator<T> {
     return this.#rows.values();
   }

@@ -15,7 +15,7 @@ import type {
 import { checkEpochRule, checkInvariants } from '../../../scheduler/core/invariants.ts';
 import { buildMap, buildMapDelta } from '../../../scheduler/core/map.ts';
 import type { DiskRecord, PgRecord } from '../../../scheduler/core/records.ts';
-import type { State } from '../../../scheduler/core/state.ts';
+import type { Now, State } from '../../../scheduler/core/state.ts';
 import { step } from '../../../scheduler/core/step.ts';
 import type { DiskId, NodeId, PgId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB } from '../../../shared/base/units.ts';
@@ -72,8 +72,9 @@ export class SimulatedCluster {
   #nextDisk = 1;
   readonly #pgsBefore = new Map<PgId, PgRecord>();
 
-  constructor(options: Partial<ManagerOptions> = {}) {
+  constructor(options: Partial<ManagerOptions> = {}, store?: ReadonlyMap<string, string>) {
     this.options = { ...OPTIONS, ...options };
+    for (const [key, value] of store ?? []) this.store.set(key, value);
     this.state = this.#createState();
     this.#commit([]);
   }
@@ -141,6 +142,10 @@ export class SimulatedCluster {
     });
     this.#commit([]);
     return id;
+  }
+
+  now(): Now {
+    return { ms: this.nowMs, wallMs: this.nowMs };
   }
 
   executor(node: NodeId): SimulatedExecutor {

@@ -81,7 +81,11 @@ export class SimulatedExecutor {
 
   applyMap(map: ClusterMap | ClusterMapDelta): void {
     if ('fromVersion' in map) {
-      if (this.map === null || this.map.version !== map.fromVersion) return;
+      if (this.map === null || this.map.version !== map.fromVersion) {
+        // A gap: only a new session brings a full map.
+        this.session = null;
+        return;
+      }
       this.map = applyDelta(this.map, map);
     } else this.map = map;
     this.isReportDue = true;
