@@ -3,8 +3,8 @@
  * are powers of two from 4 KiB to 32 MiB; `take` gives one that is at least as long as asked.
  *
  * A buffer belongs to its taker until `release`. Forgetting to release costs an allocation, never
- * more; releasing twice or using it afterwards corrupts data. Buffers that are not the pool's own are
- * refused quietly, so `release` may be called with whatever a request carried.
+ * more; releasing twice or using it afterwards corrupts data. Buffers that are not the pool's own
+ * are refused quietly, so `release` may be called with whatever a request carried.
  */
 import { assert } from '../../shared/base/assert.ts';
 import { KiB, MiB } from '../../shared/base/units.ts';
@@ -12,7 +12,9 @@ import { KiB, MiB } from '../../shared/base/units.ts';
 const CLASS_BYTES_MIN = 4 * KiB;
 export const POOLED_BYTES_MAX = 32 * MiB;
 const CLASS_COUNT = Math.log2(POOLED_BYTES_MAX / CLASS_BYTES_MIN) + 1;
-/** Idle memory per process: two clients' worth of the largest requests, and plenty of small ones. */
+/**
+ * Idle memory per process: two clients' worth of the largest requests, and plenty of small ones.
+ */
 const IDLE_BYTES_MAX = 64 * MiB;
 
 export class BufferPool {

@@ -1,6 +1,6 @@
 /**
- * The first phase of an NBD connection: the client's options, one at a time, each answered, until it
- * chooses an export or leaves. Bytes are framed by nbd-session.ts; this decides what each option
+ * The first phase of an NBD connection: the client's options, one at a time, each answered, until
+ * it chooses an export or leaves. Bytes are framed by nbd-session.ts; this decides what each option
  * means. What is agreed here (`NbdTerms`) holds for the whole second phase.
  */
 import { KiB, MiB } from '../../shared/base/units.ts';
@@ -206,8 +206,8 @@ export class NbdHandshake {
 }
 
 /**
- * CAN_MULTI_CONN: all connections of an export submit to one device, whose flush covers whatever was
- * done before it, no matter for which connection.
+ * CAN_MULTI_CONN: all connections of an export submit to one device, whose flush covers whatever
+ * was done before it, no matter for which connection.
  */
 export function exportFlags(device: BlockDevice, isStructured: boolean): number {
   return (

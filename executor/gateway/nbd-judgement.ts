@@ -30,7 +30,8 @@ export function judgeRequest(header: NbdRequestHeader, terms: NbdTerms): NbdErro
     default:
       break;
   }
-  // The protocol leaves empty requests undefined; refusing them keeps them out of every layer below.
+  // The protocol leaves empty requests undefined; refusing them keeps them out of every layer
+  // below.
   if (header.length === 0) return NBD_ERROR.invalid;
   const carriesData = header.type === COMMAND.read || header.type === COMMAND.write;
   if (carriesData && header.length > NBD_PAYLOAD_BYTES_MAX) return NBD_ERROR.invalid;

@@ -1,7 +1,7 @@
 /**
- * Sockets for the NBD server: listens on unix sockets (one volume each) and TCP ports (all volumes, by
- * export name), moves bytes between sockets and sessions, and sets the deadlines. An adapter: what the
- * bytes mean is none of its business.
+ * Sockets for the NBD server: listens on unix sockets (one volume each) and TCP ports (all volumes,
+ * by export name), moves bytes between sockets and sessions, and sets the deadlines. An adapter:
+ * what the bytes mean is none of its business.
  */
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -46,7 +46,9 @@ export interface NbdListenerOptions {
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** How long a client may take to read its last replies before it is cut off. */
 const END_TIMEOUT_MS = 2_000;
-/** Bounds memory (64 MiB each at worst); a node attaches a few volumes with a few connections each. */
+/**
+ * Bounds memory (64 MiB each at worst); a node attaches a few volumes with a few connections each.
+ */
 const CLIENTS_MAX = 256;
 /** Finds clients whose host has vanished. */
 const KEEPALIVE_MS = 30_000;
@@ -74,8 +76,9 @@ export class NbdListener {
   }
 
   /**
-   * Rejects with `StorageError`: `conflict` when another process serves the path, `unavailable` when
-   * the port is in use or the system refuses, `invalid-argument` for a path that cannot be a socket.
+   * Rejects with `StorageError`: `conflict` when another process serves the path, `unavailable`
+   * when the port is in use or the system refuses, `invalid-argument` for a path that cannot be a
+   * socket.
    */
   async listen(address: NbdAddress): Promise<NbdEndpoint> {
     this.#receiveMode ??= await this.#chooseReceiveMode();
@@ -323,7 +326,8 @@ async function removeStaleSocket(path: string): Promise<void> {
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
     throw new StorageError(
       'invalid-argument',
-      `Socket path "${path}" has ${Buffer.byteLength(path)} bytes, allowed are ${SOCKET_PATH_BYTES_MAX}`,
+      `Socket path "${path}" has ${Buffer.byteLength(path)} bytes, ` +
+        `allowed are ${SOCKET_PATH_BYTES_MAX}`,
       { path },
     );
   }

@@ -1,8 +1,8 @@
 /**
- * Gathers everything that a connection has to say into batches: one batch is one write to the socket.
- * Small payloads are copied behind their headers; large ones are sent from where they lie, because
- * copying them costs more than another piece in the write. Memory comes from the pool and goes back
- * when the batch has been sent.
+ * Gathers everything that a connection has to say into batches: one batch is one write to the
+ * socket. Small payloads are copied behind their headers; large ones are sent from where they lie,
+ * because copying them costs more than another piece in the write. Memory comes from the pool and
+ * goes back when the batch has been sent.
  */
 import { assert } from '../../shared/base/assert.ts';
 import { KiB } from '../../shared/base/units.ts';
@@ -40,8 +40,8 @@ export class NbdOutput {
   }
 
   /**
-   * Makes room for `length` bytes (at most 128 KiB) behind what is there. The caller writes them into
-   * the returned buffer from `position`, then calls `advance`.
+   * Makes room for `length` bytes (at most 128 KiB) behind what is there. The caller writes them
+   * into the returned buffer from `position`, then calls `advance`.
    */
   reserve(length: number): Buffer {
     assert(length <= CHUNK_BYTES / 2, 'a message fits into a chunk', { length });

@@ -38,7 +38,9 @@ import { type NbdBatch, NbdOutput } from './nbd-output.ts';
 import { replyToSlot, writeErrorReply, writePlainReply } from './nbd-replies.ts';
 import { NbdSlot } from './nbd-slot.ts';
 
-/** What the machine asks of its surroundings. None of these may call back into the session at once. */
+/**
+ * What the machine asks of its surroundings. None of these may call back into the session at once.
+ */
 export interface NbdTransport {
   /** Sends the pieces in order; `session.sent(batch)` follows when the system has taken them. */
   send(batch: NbdBatch): void;
@@ -185,7 +187,10 @@ export class NbdSession {
     this.#isPaused = false;
   }
 
-  /** The connection is gone and nothing writes into our memory any more. The device keeps what it has; its answers go nowhere. */
+  /**
+   * The connection is gone and nothing writes into our memory any more. The device keeps what it
+   * has; its answers go nowhere.
+   */
   closed(): void {
     if (this.#phase.kind === 'closed') return;
     this.#phase = CLOSED_PHASE;
@@ -272,7 +277,8 @@ export class NbdSession {
     if (header === null) return this.#drain('Client sent no option where one was due');
     if (header.length > NBD_OPTION_BYTES_MAX) {
       return this.#drain(
-        `Client sent option ${header.option} with ${header.length} bytes, allowed are ${NBD_OPTION_BYTES_MAX}`,
+        `Client sent option ${header.option} with ${header.length} bytes, ` +
+          `allowed are ${NBD_OPTION_BYTES_MAX}`,
       );
     }
     this.#input.skip(OPTION_HEADER_BYTES);

@@ -1,12 +1,13 @@
 /**
- * Receiving into memory of our own choice. A plain socket allocates 64 KiB per read and hands it out
- * with 'data'; Node's `onread` option reads into given memory instead, which halves the cost of
+ * Receiving into memory of our own choice. A plain socket allocates 64 KiB per read and hands it
+ * out with 'data'; Node's `onread` option reads into given memory instead, which halves the cost of
  * bulk transfers and leaves nothing for the garbage collector. Clients have that option in
- * `net.connect`; accepted sockets do not, so their handle is wrapped once more in a socket that has.
+ * `net.connect`; accepted sockets do not, so their handle is wrapped once more in a socket that
+ * has.
  *
- * The wrapping touches members of `net.Socket` that are not documented. They are touched in this file
- * only, `chooseReceiveMode` tries them out at start-up, and every socket that does not fit (another
- * Node, TLS) is served through 'data' and a copy, with the same behaviour.
+ * The wrapping touches members of `net.Socket` that are not documented. They are touched in this
+ * file only, `chooseReceiveMode` tries them out at start-up, and every socket that does not fit
+ * (another Node, TLS) is served through 'data' and a copy, with the same behaviour.
  */
 import { connect, createServer, type NetConnectOpts, Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
@@ -15,11 +16,13 @@ import { assert } from '../base/assert.ts';
 /** Where the bytes of one connection go. Neither function may throw. */
 export interface ReceiveSink {
   /**
-   * Memory for the next read, at least one byte. It stays reserved until `received` is called, which
-   * may be much later; it is asked for again after every `received`.
+   * Memory for the next read, at least one byte. It stays reserved until `received` is called,
+   * which may be much later; it is asked for again after every `received`.
    */
   target(): Uint8Array;
-  /** `count` bytes (at least 1) are at the front of the last target. `false` pauses until `resume`. */
+  /**
+   * `count` bytes (at least 1) are at the front of the last target. `false` pauses until `resume`.
+   */
   received(count: number): boolean;
 }
 
@@ -37,8 +40,8 @@ export interface Receiver {
 export type ReceiveMode = 'onread' | 'data';
 
 /**
- * One connection may take so many bytes before the others get their turn: the system would otherwise
- * be asked up to 32 times in a row for more. A quarter of a millisecond at memory speed.
+ * One connection may take so many bytes before the others get their turn: the system would
+ * otherwise be asked up to 32 times in a row for more. A quarter of a millisecond at memory speed.
  */
 const TURN_BYTES_MAX = 1024 * 1024;
 /** The self-test runs over loopback; a machine that cannot do that in time gets the safe mode. */
@@ -64,7 +67,9 @@ export function receiveInto(accepted: Socket, sink: ReceiveSink, mode: ReceiveMo
   return turn;
 }
 
-/** For a client: connects, receiving into `sink` from the first byte. Errors come as 'error' events. */
+/**
+ * For a client: connects, receiving into `sink` from the first byte. Errors come as 'error' events.
+ */
 export function connectInto(
   options: NetConnectOpts,
   sink: ReceiveSink,
@@ -77,7 +82,10 @@ export function connectInto(
   return turn;
 }
 
-/** Tries the wrapped receiver on a loopback connection: `'onread'` when it works here, else `'data'`. */
+/**
+ * Tries the wrapped receiver on a loopback connection: `'onread'` when it works here, else
+ * `'data'`.
+ */
 export async function chooseReceiveMode(): Promise<ReceiveMode> {
   const bytes = Buffer.alloc(100_000);
   for (let index = 0; index < bytes.length; index += 1) bytes[index] = (index * 31) & 0xff;
@@ -220,7 +228,9 @@ class DataReceiver implements Receiver {
   }
 }
 
-/** Sends `bytes` to a wrapped accepted socket that takes odd amounts and pauses; returns what came. */
+/**
+ * Sends `bytes` to a wrapped accepted socket that takes odd amounts and pauses; returns what came.
+ */
 function transferOnLoopback(bytes: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     // One more byte than is sent, so that there is always room to ask for.

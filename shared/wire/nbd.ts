@@ -1,11 +1,11 @@
 /**
- * The Network Block Device protocol, fixed newstyle, as bytes: constants, and functions that read and
- * write its messages. All numbers are big endian. Encoders write into a given buffer and return the
- * offset behind what they wrote; decoders of option data return null for anything malformed.
+ * The Network Block Device protocol, fixed newstyle, as bytes: constants, and functions that read
+ * and write its messages. All numbers are big endian. Encoders write into a given buffer and return
+ * the offset behind what they wrote; decoders of option data return null for anything malformed.
  * What the messages mean is decided in executor/gateway (nbd-handshake.ts, nbd-session.ts).
  *
- * 64-bit numbers are two 32-bit halves here: cookies are opaque, and offsets beyond 2^53 lie outside
- * every volume.
+ * 64-bit numbers are two 32-bit halves here: cookies are opaque, and offsets beyond 2^53 lie
+ * outside every volume.
  */
 
 // ── Handshake ────────────────────────────────────────────────────────────────────────────────
@@ -236,7 +236,9 @@ export function writeSimpleReply(
   return at + SIMPLE_REPLY_BYTES;
 }
 
-/** Every reply is one chunk, so each is marked as the last. `length` is that of the chunk's payload. */
+/**
+ * Every reply is one chunk, so each is marked as the last. `length` is that of the chunk's payload.
+ */
 export function writeChunkHeader(
   target: Buffer,
   at: number,

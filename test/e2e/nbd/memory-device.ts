@@ -1,6 +1,6 @@
 /**
- * A block device in memory: pages of 4 KiB that exist once written. It keeps track of holes, answers
- * at once or later (in an order that a seed shuffles), and fails when told to.
+ * A block device in memory: pages of 4 KiB that exist once written. It keeps track of holes,
+ * answers at once or later (in an order that a seed shuffles), and fails when told to.
  */
 
 import type {

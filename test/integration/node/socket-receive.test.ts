@@ -1,6 +1,9 @@
 /** The receiver over real sockets, in both modes: same bytes, pausing, fairness, end of the peer. */
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import {
   chooseReceiveMode,
@@ -70,9 +73,29 @@ async function transfer(sent: Buffer, sink: Collector, mode: ReceiveMode): Promi
   return receiver;
 }
 
-describe('socket receive', () => {
+describe('socket receive', function () {
+  this.timeout(60_000);
+
   it('self-test: this Node has the fast mode', async () => {
     expect(await chooseReceiveMode()).to.equal('onread');
+  });
+
+  it('receive: unix sockets have the fast mode too', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'receive-'));
+    const path = join(directory, 'socket');
+    const server = createServer({ pauseOnConnect: true }).listen(path);
+    await once(server, 'listening');
+    const accepted = once(server, 'connection');
+    const client = connect({ path });
+    const [socket] = (await accepted) as [Socket];
+    const sink = new Collector(1000, 100, false);
+    const receiver = receiveInto(socket, sink, 'onread');
+    expect(receiver.mode).to.equal('onread');
+    client.end(pattern(1000));
+    await once(receiver.socket, 'close');
+    expect(sink.filled).to.equal(1000);
+    server.close();
+    await rm(directory, { recursive: true });
   });
 
   for (const mode of ['onread', 'data'] as const) {

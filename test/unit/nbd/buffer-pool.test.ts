@@ -1,3 +1,4 @@
+/** The pool: sizes, whose buffers come back, and how much it keeps. */
 import { expect } from 'chai';
 import { BufferPool } from '../../../executor/gateway/buffer-pool.ts';
 import { MiB } from '../../../shared/base/units.ts';

@@ -191,6 +191,39 @@ describe('nbd commands', function () {
       expect(entries(driver.takeReplies()[0]?.chunk?.data)).to.deep.equal([[256 * MiB, 3]]);
     });
 
+    it('a device that reports more than was asked, in equal neighbours: joined and cut', () => {
+      const memory = device();
+      memory.submit = (asked) => {
+        const data = { isHole: false, isZero: false };
+        const hole = { isHole: true, isZero: true };
+        asked.statuses = [
+          { length: 1000, ...data },
+          { length: 0, ...hole },
+          { length: 1000, ...data },
+          { length: 5000, ...hole },
+          { length: 5000, ...hole },
+        ];
+        asked.onDone(asked);
+      };
+      const driver = openSession(memory);
+      driver.feed(request(CMD.status, { length: 9000 }));
+      expect(entries(driver.takeReplies()[0]?.chunk?.data)).to.deep.equal([
+        [2000, 0],
+        [7000, 3],
+      ]);
+    });
+
+    it('a device that reports nothing: the client gets an I/O error, not the last answer', () => {
+      const memory = device();
+      const driver = openSession(memory);
+      driver.feed(request(CMD.status, { length: 4096 }));
+      memory.submit = (asked) => asked.onDone(asked);
+      driver.feed(request(CMD.status, { length: 4096 }));
+      expect(driver.takeReplies().map((reply) => reply.error)).to.deep.equal([0, EIO]);
+      driver.feed(request(CMD.read, { length: 4096 }));
+      expect(driver.takeReplies().map((reply) => reply.error)).to.deep.equal([EIO]);
+    });
+
     it('not negotiated: refused', () => {
       const driver = openSession(device(), false);
       driver.feed(request(CMD.status, { length: 4096 }));

@@ -1,4 +1,6 @@
-/** Every option of the first phase: what is agreed, what is refused, and what ends the connection. */
+/**
+ * Every option of the first phase: what is agreed, what is refused, and what ends the connection.
+ */
 import { expect } from 'chai';
 import { MiB } from '../../../shared/base/units.ts';
 import { MemoryDevice } from '../../e2e/nbd/memory-device.ts';
