@@ -1,0 +1,239 @@
+/**
+ * Composition root of the scheduler: settings, metadata store, manager, control server, operator API,
+ * Mesos. The only place here that reads the process's environment and ends the process.
+ */
+
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describeError, StorageError } from '../shared/base/errors.ts';
+import { JSON_TYPE, PROTOBUF_TYPE } from '../shared/mesos/codec.ts';
+import { systemClock } from '../shared/node/clock.ts';
+import { loadControlCodec } from '../shared/node/control-codec.ts';
+import { createLog } from '../shared/node/log.ts';
+import { systemRandom } from '../shared/node/random.ts';
+import type { Log } from '../shared/ports.ts';
+import { startApi } from './api/server.ts';
+import { type Config, readConfig } from './config.ts';
+import { type ControlServer, serveControl } from './control.ts';
+import { createState } from './core/bootstrap.ts';
+import type { ExecutorArtefact, ManagerOptions } from './core/contract.ts';
+import { mesosSubscription } from './core/framework.ts';
+import { createManagerPort } from './manager-view.ts';
+import { createMesosScheduler, type MesosScheduler } from './mesos.ts';
+import { openEmbeddedStore } from './metadata/embedded.ts';
+import { createMetrics } from './metrics.ts';
+import { Scheduler } from './scheduler.ts';
+
+/** A silent node is fenced after two missed reports and a half; see DESIGN 5. */
+const SILENT_MS = 2_500;
+/** Clocks may differ by a hundredth; a lease of 4 s then needs 40 ms. */
+const LEASE_MARGIN_MS = 250;
+/** A restarted data process is back within a second. */
+const MEMBER_FAILURE_MS = 2_000;
+
+const root = findRoot();
+const VERSION = (
+  JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+).version;
+
+try {
+  await run();
+} catch (error) {
+  process.stderr.write(`cistern scheduler: ${describeError(error)}\n`);
+  process.exit(error instanceof StorageError && error.code === 'invalid-argument' ? 2 : 1);
+}
+
+async function run(): Promise<void> {
+  const config = readConfig(process.argv.slice(2), process.env);
+  const log = createLog({ part: 'scheduler', level: config.logLevel });
+  const store = openEmbeddedStore(config.stateDirectory);
+  const { term } = await store.campaign();
+  const snapshot = await store.load();
+
+  // The servers come first: their ports go into the manager's options. Nothing reaches the manager
+  // before it exists, because no event loop turn passes in between.
+  const control: ControlServer = await serveControl(
+    { host: config.host, port: config.controlPort },
+    { codec: loadControlCodec(join(root, 'proto')), clock: systemClock, log },
+    {
+      onMessage(session, message) {
+        if (message.kind === 'hello') {
+          scheduler.post({ kind: 'node-hello', session, hello: message.hello });
+        } else {
+          const { sequence, report } = message;
+          scheduler.post({ kind: 'node-report', session, sequence, report });
+        }
+      },
+      onClose: (session, reason) => scheduler.onSessionClosed(session, reason),
+    },
+  );
+  const options = managerOptions(config, control.address);
+  const setup = { options, entries: snapshot.entries, term, newClusterId: randomUUID() };
+  const now = { ms: systemClock.now(), wallMs: systemClock.wall() };
+  const mesos: MesosScheduler = createMesosScheduler({
+    masters: config.masters,
+    contentType: config.contentType === 'json' ? JSON_TYPE : PROTOBUF_TYPE,
+    credentials: config.credentials,
+    onEvent: (event) => {
+      scheduler.post({ kind: 'mesos', event });
+      return undefined;
+    },
+    onDisconnected: (reason) => scheduler.post({ kind: 'mesos-disconnected', reason }),
+    log,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const scheduler = new Scheduler(createState(setup, now), snapshot.revision, {
+    clock: systemClock,
+    log,
+    store,
+    mesos: { call: (call) => void mesos.call(call) },
+    control,
+    onAbdicated: (reason) => void stop(reason, 1),
+  });
+  const manager = createManagerPort(scheduler);
+  const api = await startApi(
+    {
+      host: config.host,
+      port: config.apiPort,
+      version: VERSION,
+      dashboardDirectory: existingFolder(join(root, 'dist', 'dashboard')),
+      artefactDirectory: config.artefactDirectory,
+    },
+    { manager, metrics: createMetrics(manager), log },
+  );
+  scheduler.start();
+  const { frameworkInfo, frameworkId, suppressedRoles } = mesosSubscription(scheduler.state);
+  mesos.subscribe(frameworkInfo, frameworkId, suppressedRoles);
+  log('info', 'Scheduler is leading', {
+    cluster: scheduler.state.facts.cluster.clusterId,
+    term,
+    api: api.url,
+    control: control.address,
+  });
+
+  let isStopping = false;
+  async function stop(reason: string, exitCode: number): Promise<void> {
+    if (isStopping) return;
+    isStopping = true;
+    log('info', 'Scheduler is stopping', { reason });
+    // No TEARDOWN: executors and volumes go on without us, and the next scheduler finds them.
+    scheduler.close();
+    mesos.close();
+    control.close();
+    await api.close();
+    await store.close();
+    process.exit(exitCode);
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => void stop(`it got ${signal}`, 0));
+  }
+}
+
+function managerOptions(config: Config, controlAddress: string): ManagerOptions {
+  const port = controlAddress.slice(controlAddress.lastIndexOf(':') + 1);
+  return {
+    clusterName: config.clusterName,
+    role: config.role,
+    principal: config.principal,
+    user: config.user,
+    webuiUrl: `http://${config.advertisedHost}:${config.apiPort}/`,
+    failoverTimeoutSeconds: config.failoverTimeoutSeconds,
+    leaseMs: config.leaseMs,
+    silentMs: SILENT_MS,
+    leaseMarginMs: LEASE_MARGIN_MS,
+    memberFailureMs: MEMBER_FAILURE_MS,
+    rebuildAfterMs: config.rebuildAfterMs,
+    resyncBytesPerSecond: config.resyncBytesPerSecond,
+    concurrentJoinsPerDisk: config.concurrentJoinsPerDisk,
+    defaultPgCount: config.pgCount,
+    claimPerNode: config.claimPerNode,
+    claimNodes: config.claimNodes,
+    expandAtRatio: config.expandAtRatio,
+    fullAtRatio: config.fullAtRatio,
+    expandCooldownMs: config.expandCooldownMs,
+    overcommitRatio: config.overcommitRatio,
+    controlAddress: `${config.advertisedHost}:${port}`,
+    executor: executorArtefact(config),
+  };
+}
+
+/** The packed artefact that this scheduler serves, or in development a command on the agents' own disk. */
+function executorArtefact(config: Config): ExecutorArtefact {
+  const resources = {
+    cpus: config.executorCpus,
+    memoryMb: config.executorMemoryMb,
+    // Mesos wants every task to have some of each.
+    taskCpus: 0.01,
+    taskMemoryMb: 32,
+  };
+  if (config.executorCommand !== null) {
+    return {
+      version: `${VERSION}-path`,
+      command: config.executorCommand,
+      uris: [],
+      environment: config.executorEnvironment,
+      ...resources,
+    };
+  }
+  const { artefactDirectory } = config;
+  if (artefactDirectory === null) {
+    throw new StorageError(
+      'invalid-argument',
+      'Neither CISTERN_ARTEFACT_DIR (the packed executor) nor CISTERN_EXECUTOR_COMMAND is set',
+    );
+  }
+  const manifest = readManifest(artefactDirectory);
+  return {
+    version: manifest.version,
+    // Mesos' fetcher verifies nothing: the command does, before it unpacks.
+    command: `echo '${manifest.sha256}  ${manifest.file}' | sha256sum -c - && tar xzf ${manifest.file} && exec node cistern-executor/executor.mjs`,
+    uris: [
+      {
+        value: `http://${config.advertisedHost}:${config.apiPort}/executor/${manifest.file}`,
+        sha256: manifest.sha256,
+      },
+    ],
+    environment: config.executorEnvironment,
+    ...resources,
+  };
+}
+
+interface ArtefactManifest {
+  readonly version: string;
+  readonly file: string;
+  readonly sha256: string;
+}
+
+function readManifest(directory: string): ArtefactManifest {
+  const path = join(directory, 'manifest.json');
+  try {
+    const manifest = JSON.parse(readFileSync(path, 'utf8')) as ArtefactManifest;
+    if (!/^[0-9a-f]{64}$/.test(manifest.sha256) || !/^[\w.-]+$/.test(manifest.file)) {
+      throw new Error('it has no file name and checksum');
+    }
+    return manifest;
+  } catch (error) {
+    throw new StorageError(
+      'invalid-argument',
+      `Artefact manifest "${path}" cannot be read: ${describeError(error)}; build it with: npm run build`,
+      { path },
+      error,
+    );
+  }
+}
+
+function existingFolder(path: string): string | null {
+  return existsSync(path) ? path : null;
+}
+
+/** The folder that holds package.json and proto/, some levels above the compiled module. */
+function findRoot(): string {
+  const start = dirname(fileURLToPath(import.meta.url));
+  for (let folder = start; folder !== dirname(folder); folder = dirname(folder)) {
+    if (existsSync(join(folder, 'proto', 'cistern', 'control.proto'))) return folder;
+  }
+  throw new StorageError('not-found', `No folder "proto" above "${start}"`);
+}

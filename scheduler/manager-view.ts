@@ -1,0 +1,29 @@
+/** The operator API's view of the leading manager: its views on request, its commands into the inbox. */
+import type { ManagerPort } from './api/manager-port.ts';
+import { eventViews, jobViews } from './core/job-views.ts';
+import { diskViews, nodeView, nodeViews } from './core/node-views.ts';
+import { clusterView, pgViews, poolViews } from './core/views.ts';
+import { attachmentViews, volumeViews } from './core/volume-views.ts';
+import type { Scheduler } from './scheduler.ts';
+
+export function createManagerPort(scheduler: Scheduler): ManagerPort {
+  const state = scheduler.state;
+  return {
+    leadership: () => ({
+      isLeading: scheduler.isLeading,
+      reason: scheduler.isLeading ? '' : 'this scheduler does not lead any more',
+    }),
+    cluster: () => clusterView(state, scheduler.now()),
+    nodes: () => nodeViews(state, scheduler.now()),
+    node: (id) => nodeView(state, id, scheduler.now()),
+    disks: () => diskViews(state),
+    pools: () => poolViews(state),
+    pgs: (filter) => pgViews(state, filter),
+    volumes: () => volumeViews(state, scheduler.now()),
+    attachments: () => attachmentViews(state, scheduler.now()),
+    jobs: () => jobViews(state, scheduler.now()),
+    events: (sinceId, limit) => eventViews(state, sinceId, limit),
+    subscribe: (listener) => scheduler.subscribe(listener),
+    execute: (command) => scheduler.execute(command),
+  };
+}
