@@ -38,8 +38,9 @@ class RawClient {
   received: Buffer = Buffer.alloc(0);
   isClosed = false;
 
-  constructor(port: number) {
-    this.socket = connect(port, '127.0.0.1');
+  /** A port of this machine, or the path of a unix socket. */
+  constructor(address: number | string) {
+    this.socket = typeof address === 'string' ? connect(address) : connect(address, '127.0.0.1');
     this.socket.on('data', (chunk: Buffer) => {
       this.received = Buffer.concat([this.received, chunk]);
     });
@@ -248,6 +249,21 @@ describe('nbd listener', function () {
         await until('the late one is closed', () => late.isClosed);
         const refused = connect(server.port, '127.0.0.1');
         await once(refused, 'error');
+      });
+
+      it('endpoint closed with a client connected: no more clients, this one stays', async () => {
+        server = await startServer({ sizeBytes: MiB, receiveMode });
+        const path = join(directory, 'second.sock');
+        const endpoint = await server.listener.listen({ path, export: 'vol' });
+        const client = new RawClient(path);
+        await client.open();
+        await endpoint.close();
+        const late = connect({ path });
+        await once(late, 'error');
+        client.socket.write(request(CMD.flush));
+        await until('the client is answered', () => client.received.length === 16);
+        await server.listener.listen({ path, export: 'vol' });
+        client.socket.destroy();
       });
 
       it('closeExport: a client that reads nothing is cut off', async () => {
