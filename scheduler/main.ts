@@ -13,7 +13,6 @@ import { systemClock } from '../shared/node/clock.ts';
 import { loadControlCodec } from '../shared/node/control-codec.ts';
 import { createLog } from '../shared/node/log.ts';
 import { systemRandom } from '../shared/node/random.ts';
-import type { Log } from '../shared/ports.ts';
 import { startApi } from './api/server.ts';
 import { type Config, readConfig } from './config.ts';
 import { type ControlServer, serveControl } from './control.ts';
