@@ -5,7 +5,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -71,23 +71,14 @@ function copyPackages() {
   }
 }
 
-/** Sources, documentation, type declarations and build recipes stay behind. */
+/** C and C++ sources, documentation, type declarations and build recipes stay behind. */
 function copyRuntimeFiles(source, target) {
   cpSync(source, target, {
     recursive: true,
     filter: (path) => {
       const name = path.slice(source.length);
-      if (/^\/(src|deps|dependencies|vendor|lib|doc|docs|util|test|tests|benchmark|assets|rust|\.github)(\/|$)/.test(name)) return false;
-      return !/\.(md|ts|cts|mts|map|cc|cpp|c|h|hh|gyp|txt)$/.test(name) || readdirSafe(path);
+      if (/^\/(src|deps|dependencies|vendor|doc|docs|test|tests|benchmark|assets|rust|\.github)(\/|$)/.test(name)) return false;
+      return statSync(path).isDirectory() || !/\.(md|ts|cts|mts|map|cc|cpp|c|h|hh|gyp|txt)$/.test(name);
     },
   });
-}
-
-function readdirSafe(path) {
-  try {
-    readdirSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
