@@ -10,6 +10,7 @@
 import type { DiskSource, Resource } from '../../shared/mesos/messages.ts';
 import type { Offer } from '../../shared/mesos/scheduler-messages.ts';
 import { observedHost, observedTask, type TaskLife } from './mesos-state.ts';
+import { observedNode } from './node-life.ts';
 import { claimMilli, executorIdOf } from './offer-claims.ts';
 import {
   canTake,
@@ -58,6 +59,8 @@ export function isInWindow(node: NodeRecord, now: Now, aheadMs: number): boolean
 
 /** Whether a task of the node's executor may be running there, as far as we know. */
 export function isExecutorThere(state: State, node: NodeRecord, offer: Offer): boolean {
+  // Mesos' word on its death is newer than any offer that still lists it.
+  if (observedNode(state, node.id).executor === 'dead') return false;
   if (offer.executor_ids?.some(({ value }) => value === node.executorId) === true) return true;
   const { executorRun } = observedHost(state.mesos, node.id);
   for (const disk of state.facts.disks.values()) {

@@ -336,6 +336,9 @@ export function noteLaunch(
   if (launch.isNewExecutor) {
     host.executorRun += 1;
     host.executorExitedAtMs = null;
+    // From here on a new container may come up there at any moment.
+    const observed = observedNode(state, disk.node);
+    if (observed.executor === 'dead') observed.executor = 'unknown';
   }
   host.isExecutorReserved = true;
   const task = trackTask(state.mesos, disk.id, launch.taskId, 'sent', now.ms);

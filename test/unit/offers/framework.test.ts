@@ -1,0 +1,249 @@
+import { expect } from 'chai';
+import { mesosSubscription } from '../../../scheduler/core/framework.ts';
+import { diskId, nodeId, pgId } from '../../../shared/base/ids.ts';
+import { decodeHint } from '../../../shared/model/task-data.ts';
+import { ModelAgent, usualResources } from './agent-model.ts';
+import { Scenario, typesOf } from './scenario.ts';
+
+const agent = (name = 'a'): ModelAgent => new ModelAgent(name, usualResources());
+
+describe('framework: subscription', () => {
+  it('what it subscribes with: capabilities, checkpoint, open filters, all roles suppressed', () => {
+    const { frameworkInfo, frameworkId, suppressedRoles } = mesosSubscription(
+      new Scenario([]).state,
+    );
+    expect(frameworkInfo.capabilities?.map(({ type }) => type)).to.deep.equal([
+      'PARTITION_AWARE',
+      'MULTI_ROLE',
+      'RESERVATION_REFINEMENT',
+      'REGION_AWARE',
+      'TASK_KILLING_STATE',
+      'GPU_RESOURCES',
+    ]);
+    expect(frameworkInfo.checkpoint).to.equal(true);
+    expect(frameworkInfo.failover_timeout).to.equal(2_419_200);
+    expect(frameworkInfo.offer_filters).to.deep.equal({
+      cistern: { min_allocatable_resources: { quantities: [] } },
+    });
+    expect(frameworkId).to.equal(null);
+    expect(suppressedRoles).to.deep.equal(['cistern']);
+  });
+
+  it('first SUBSCRIBED: the framework id is a fact before any call, then REVIVE', () => {
+    const scenario = new Scenario([]);
+    scenario.subscribe();
+    expect(scenario.look()).to.deep.equal([]);
+    expect(scenario.state.facts.cluster.frameworkId).to.equal('fw-1');
+    expect(typesOf(scenario.tick())).to.deep.equal(['REVIVE']);
+  });
+
+  it('another framework id than the known one: stop for good', () => {
+    const scenario = new Scenario([]).ready();
+    scenario.event({ type: 'SUBSCRIBED', subscribed: { framework_id: { value: 'fw-2' } } });
+    expect(scenario.effects.at(-1)).to.include({ kind: 'abdicate', isPermanent: true });
+  });
+
+  const errors = [
+    { message: 'Framework failed over', isPermanent: undefined, text: /Another scheduler/ },
+    { message: 'Framework has been removed', isPermanent: true, text: /--new-framework-id/ },
+    { message: 'Not authorized to use role cistern', isPermanent: true, text: /permissions/ },
+  ];
+  for (const { message, isPermanent, text } of errors) {
+    it(`ERROR "${message}": abdicates with an explanation`, () => {
+      const scenario = new Scenario([]).ready();
+      scenario.event({ type: 'ERROR', error: { message } });
+      const effect = scenario.effects.at(-1);
+      if (effect?.kind !== 'abdicate') throw new Error('no abdication');
+      expect(effect.isPermanent).to.equal(isPermanent);
+      expect(effect.reason).to.match(text);
+      expect(scenario.tick()).to.deep.equal([]);
+    });
+  }
+
+  it('after a failover: tasks are asked about and executors told, offers wait for the answers', () => {
+    const a = agent();
+    const scenario = new Scenario([a], { claimNodes: 1 }).ready().bringUp();
+    scenario.restart();
+    scenario.look();
+    scenario.subscribe();
+    const calls = scenario.look();
+    expect(typesOf(calls)).to.deep.equal(['RECONCILE', 'MESSAGE']);
+    expect(calls[0]?.reconcile?.tasks).to.deep.equal([
+      { task_id: { value: scenario.taskId() }, agent_id: { value: a.agentId } },
+    ]);
+    expect(decodeHint(calls[1]?.message?.data ?? Buffer.alloc(0))).to.deep.equal({
+      kind: 'control',
+      address: '10.0.0.1:7400',
+      term: 2,
+    });
+    expect(scenario.pass(3)).to.deep.equal([]);
+    scenario.masterUpdate(scenario.taskId(), 'TASK_RUNNING', { reason: 'REASON_RECONCILIATION' });
+    scenario.tick();
+    expect(scenario.state.mesos.isReconciled).to.equal(true);
+    expect(scenario.executorLife()).to.equal('running');
+  });
+
+  it('no answers (agents still away): asked again with growing waits, offers after a while', () => {
+    const scenario = new Scenario([agent()]).ready().bringUp();
+    scenario.restart();
+    scenario.subscribe();
+    scenario.look();
+    const askedAt: number[] = [];
+    let revivedAt = 0;
+    for (let second = 1; second <= 120; second += 1) {
+      const types = typesOf(scenario.tick(1000));
+      if (types.includes('RECONCILE')) askedAt.push(second);
+      if (types.includes('REVIVE') && revivedAt === 0) revivedAt = second;
+    }
+    expect(askedAt).to.deep.equal([8, 24, 56, 116]);
+    expect(revivedAt).to.equal(15);
+    expect(scenario.disk().taskAttempt, 'nothing launched without an answer').to.equal(1);
+  });
+
+  it('implicit reconciliation now and then', () => {
+    const scenario = new Scenario([agent()], { claimNodes: 1 }).ready().bringUp();
+    const calls = scenario.pass(1500);
+    const implicit = calls.filter(({ reconcile }) => reconcile?.tasks?.length === 0);
+    expect(implicit).to.have.length(2);
+  });
+
+  it('while disconnected: nothing is called', () => {
+    const scenario = new Scenario([agent()]).ready().bringUp();
+    scenario.disconnect();
+    expect(scenario.pass(60)).to.deep.equal([]);
+    expect(scenario.state.mesos.disconnectReason).to.equal('stream broke');
+  });
+
+  it('an executor asks where the manager is: told', () => {
+    const scenario = new Scenario([agent()]).ready().bringUp();
+    const message = {
+      agent_id: { value: 'agent-a-S0' },
+      executor_id: { value: 'cistern-n1-0.1.0' },
+      data: Buffer.from('{"kind":"where"}'),
+    };
+    const [answer] = scenario.event({ type: 'MESSAGE', message });
+    expect(answer?.message?.executor_id.value).to.equal('cistern-n1-0.1.0');
+    for (const text of ['', '{', '[]', '{"kind":"other"}', 'x'.repeat(100_000)]) {
+      const noise = { ...message, data: Buffer.from(text) };
+      expect(scenario.event({ type: 'MESSAGE', message: noise })).to.deep.equal([]);
+    }
+  });
+});
+
+describe('framework: suppress and revive', () => {
+  it('nothing wanted: declined for long and suppressed; new work: revived at once', () => {
+    const scenario = new Scenario([agent()], { claimNodes: 1 }).ready().bringUp();
+    const [decline] = scenario.offer();
+    expect(decline?.decline?.filters?.refuse_seconds).to.equal(3600);
+    expect(typesOf(scenario.pass(10))).to.deep.equal(['SUPPRESS']);
+    scenario.state.expansion.set('default', { diskCount: 1, reason: 'full' });
+    expect(typesOf(scenario.tick())).to.deep.equal(['REVIVE']);
+  });
+
+  it('a burst of work: no two REVIVEs within five seconds', () => {
+    const agents = Array.from({ length: 6 }, (_, index) => agent(`h${index}`));
+    const scenario = new Scenario(agents, { claimNodes: 6 }).ready().bringUp();
+    const revivedAt: number[] = [];
+    for (let step = 0; step < 240; step += 1) {
+      const disk = scenario.disks()[Math.floor(step / 40)];
+      if (step % 40 === 0 && disk?.taskId) scenario.update(disk.taskId, 'TASK_FAILED');
+      if (typesOf(scenario.tick(250)).includes('REVIVE')) revivedAt.push(scenario.nowMs);
+    }
+    const gaps = revivedAt.slice(1).map((at, index) => at - (revivedAt[index] ?? 0));
+    expect(revivedAt.length).to.be.greaterThan(2);
+    expect(Math.min(...gaps)).to.be.at.least(5000);
+  });
+
+  it('wanted, but not from this agent: declined for two minutes', () => {
+    const scenario = new Scenario([agent()]).ready().bringUp();
+    const [decline] = scenario.offer();
+    expect(decline?.decline?.filters?.refuse_seconds).to.equal(120);
+  });
+});
+
+describe('framework: maintenance', () => {
+  function cluster(): Scenario {
+    const scenario = new Scenario([agent('a'), agent('b')]).ready().bringUp();
+    const { facts, work } = scenario.state;
+    facts.families.put({ pool: 'default', replicas: 2, pgBase: 0, pgCount: 1, minInSync: 1 });
+    facts.pgs.put({
+      id: pgId(0),
+      epoch: 1,
+      inSync: [diskId(1), diskId(2)],
+      joining: [],
+      target: [diskId(1), diskId(2)],
+    });
+    for (const disk of scenario.disks()) {
+      work.pgsOfDisk.set(disk.id, new Set([pgId(0)]));
+      facts.disks.update(disk.id, { phase: 'serving' });
+    }
+    return scenario;
+  }
+
+  function setUp(scenario: Scenario, node: number): void {
+    const observed = scenario.state.nodes.get(nodeId(node));
+    if (observed === undefined) throw new Error('node is not observed');
+    observed.session = `s${node}`;
+    observed.report = {
+      mapVersion: 1,
+      disks: [],
+      joins: [],
+      failures: [],
+      attachments: [],
+      volumeUsage: [],
+      pgUsage: [],
+      cpuSeconds: 0,
+      memoryBytes: 0,
+    };
+  }
+
+  const inverse = (scenario: Scenario, index: number, id: string) => ({
+    id: { value: id },
+    framework_id: { value: 'fw-1' },
+    agent_id: { value: scenario.agents[index]?.agentId ?? '' },
+    unavailability: {
+      start: { nanoseconds: '1900000000000000000' },
+      duration: { nanoseconds: 3_600_000_000_000 },
+    },
+  });
+
+  it('covered by the other node: accepted, the window is kept; rescinded: forgotten', () => {
+    const scenario = cluster();
+    setUp(scenario, 2);
+    const offers = { inverse_offers: [inverse(scenario, 0, 'I1')] };
+    const calls = scenario.event({ type: 'INVERSE_OFFERS', inverse_offers: offers });
+    expect(typesOf(calls)).to.deep.equal(['ACCEPT_INVERSE_OFFERS']);
+    expect(scenario.node(0).unavailableFromMs).to.equal(1_900_000_000_000);
+    expect(scenario.node(0).unavailableUntilMs).to.equal(1_900_003_600_000);
+    scenario.event({
+      type: 'RESCIND_INVERSE_OFFER',
+      rescind_inverse_offer: { inverse_offer_id: { value: 'I1' } },
+    });
+    expect(scenario.node(0).unavailableFromMs).to.equal(null);
+  });
+
+  it('the other node is down, or leaves as well: declined, asked to come back', () => {
+    const down = cluster();
+    const one = { inverse_offers: [inverse(down, 0, 'I1')] };
+    const [decline] = down.event({ type: 'INVERSE_OFFERS', inverse_offers: one });
+    expect(decline?.decline_inverse_offers?.filters?.refuse_seconds).to.equal(60);
+    const both = cluster();
+    setUp(both, 1);
+    setUp(both, 2);
+    const two = { inverse_offers: [inverse(both, 0, 'I1'), inverse(both, 1, 'I2')] };
+    expect(typesOf(both.event({ type: 'INVERSE_OFFERS', inverse_offers: two }))).to.deep.equal([
+      'ACCEPT_INVERSE_OFFERS',
+      'DECLINE_INVERSE_OFFERS',
+    ]);
+  });
+
+  it('for a node that we do not use: accepted', () => {
+    const scenario = cluster();
+    const offer = { ...inverse(scenario, 0, 'I1'), agent_id: { value: 'elsewhere' } };
+    const calls = scenario.event({
+      type: 'INVERSE_OFFERS',
+      inverse_offers: { inverse_offers: [offer] },
+    });
+    expect(typesOf(calls)).to.deep.equal(['ACCEPT_INVERSE_OFFERS']);
+  });
+});
