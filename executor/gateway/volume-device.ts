@@ -17,8 +17,8 @@ import type { Lease } from '../lease.ts';
 import type { MapIndex } from '../map-index.ts';
 import type { Peer, PeerListener } from '../peer/peer.ts';
 import type { PeerSet } from '../peer/peer-set.ts';
-import type { BlockDevice, BlockError, BlockRequest } from './block-device.ts';
 import { checksumsOf } from './block-checksums.ts';
+import type { BlockDevice, BlockError, BlockRequest } from './block-device.ts';
 import { Cleaner } from './cleaner.ts';
 import { ExtentTable } from './extent-table.ts';
 import { collectFailures } from './failure-report.ts';
@@ -97,7 +97,8 @@ export class VolumeDevice
   #pumpTimer: Timer | null = null;
   #sweepTimer: Timer | null = null;
   #abandonedBytes = 0;
-  #failures: readonly MemberFailure[] = [];
+  /** Failures at the last sweep: one more is news. */
+  #failureCount = 0;
   #onServing: (() => void) | null = null;
   readonly #stopListening: () => void;
   readonly #start = (piece: Piece): void => this.#startPiece(piece);
@@ -283,8 +284,7 @@ export class VolumeDevice
   }
 
   failures(): readonly MemberFailure[] {
-    this.#failures = collectFailures(this, this.#active, this.#flusher.waits());
-    return this.#failures;
+    return collectFailures(this, this.#active, this.#flusher.waits());
   }
 
   /** Refuses new requests, waits for those under way, flushes and says what is clean. */
@@ -363,8 +363,8 @@ export class VolumeDevice
       return;
     }
     const { bad, badFirst, badLast } = piece;
-    piece.data = result.data.slice(badFirst * BLOCK_BYTES, (badLast + 1) * BLOCK_BYTES);
-    piece.checksums = result.checksums.slice(badFirst * 4, (badLast + 1) * 4);
+    piece.data = copyOut(result.data.subarray(badFirst * BLOCK_BYTES, (badLast + 1) * BLOCK_BYTES));
+    piece.checksums = copyOut(result.checksums.subarray(badFirst * 4, (badLast + 1) * 4));
     piece.block += badFirst;
     piece.count = badLast - badFirst + 1;
     piece.kind = 'repair';
@@ -480,10 +480,10 @@ export class VolumeDevice
     for (const piece of this.#active) {
       if (isReading(piece.kind)) this.#reads.hedge(piece, now);
     }
-    const known = this.#failures.length;
-    if (this.#active.size > 0 || this.#flusher.isBusy || known > 0) {
-      if (this.failures().length > known) this.#modules.onUrgent();
-    }
+    const isWaiting = this.#active.size > 0 || this.#flusher.isBusy;
+    const failureCount = isWaiting ? this.failures().length : 0;
+    if (failureCount > this.#failureCount) this.#modules.onUrgent();
+    this.#failureCount = failureCount;
     if (this.#phase === 'serving') this.#cleaner.sweep(now);
   }
 

@@ -165,7 +165,8 @@ export class Peer {
 
   #onFrame(frame: DataFrame): void {
     this.#lastHeardMs = this.#modules.clock.now();
-    if ((frame.flags & FLAG.reply) === 0) return this.#lose(`Peer sent a request with op ${frame.op}`);
+    if ((frame.flags & FLAG.reply) === 0)
+      return this.#lose(`Peer sent a request with op ${frame.op}`);
     if (this.#state === 'connecting') return this.#onHello(frame);
     if (frame.op === OP.ping) return;
     const slot = frame.requestId & SLOT_MASK;

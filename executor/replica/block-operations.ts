@@ -5,7 +5,13 @@
  */
 import { BLOCK_BYTES } from '../../shared/base/units.ts';
 import { SMALL_BODY_BYTES_MAX } from '../../shared/wire/data-codec.ts';
-import { DataFrame, FLAG, replyTo, STATUS, type Status } from '../../shared/wire/data-protocol.ts';
+import {
+  type DataFrame,
+  FLAG,
+  replyTo,
+  STATUS,
+  type Status,
+} from '../../shared/wire/data-protocol.ts';
 import type { ReadRequest, WriteRequest, ZeroRequest } from '../disk/store-types.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
 import type { Session } from './replica-server.ts';

@@ -2,10 +2,15 @@
  * The disks given to this node: opens and closes their stores, and says how they are. A disk that
  * fails is out; the others live on (DESIGN 6).
  */
-import type { DiskId } from '../../shared/base/ids.ts';
+
 import { describeError } from '../../shared/base/errors.ts';
-import type { DiskReport, DiskStatus, PgUsage, VolumeUsage } from '../../shared/model/node-report.ts';
-import type { PgId, VolumeId } from '../../shared/base/ids.ts';
+import type { DiskId, PgId, VolumeId } from '../../shared/base/ids.ts';
+import type {
+  DiskReport,
+  DiskStatus,
+  PgUsage,
+  VolumeUsage,
+} from '../../shared/model/node-report.ts';
 import type { Log } from '../../shared/ports.ts';
 import type { DiskAssignment } from '../data-plane.ts';
 import type { ExtentStore } from '../disk/extent-store.ts';
@@ -42,7 +47,9 @@ export class DiskTable {
   }
 
   get opened(): readonly ReplicaDisk[] {
-    return [...this.#entries.values()].flatMap((entry) => (entry.disk === null ? [] : [entry.disk]));
+    return [...this.#entries.values()].flatMap((entry) =>
+      entry.disk === null ? [] : [entry.disk],
+    );
   }
 
   add(assignment: DiskAssignment): void {

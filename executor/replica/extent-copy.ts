@@ -7,7 +7,15 @@ import { crc32c } from '../../shared/base/crc32c.ts';
 import { StorageError } from '../../shared/base/errors.ts';
 import { BLOCK_BYTES, BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
 import type { Clock } from '../../shared/ports.ts';
-import { DataFrame, FLAG, nameOf, OP, PRESENCE, STATUS, type Status } from '../../shared/wire/data-protocol.ts';
+import {
+  DataFrame,
+  FLAG,
+  nameOf,
+  OP,
+  PRESENCE,
+  STATUS,
+  type Status,
+} from '../../shared/wire/data-protocol.ts';
 import type { ExtentAddress, ExtentMeta } from '../disk/store-types.ts';
 import type { Peer } from '../peer/peer.ts';
 import { callPeer, type PeerAnswer } from '../peer/peer-call.ts';

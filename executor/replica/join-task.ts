@@ -3,8 +3,9 @@
  * sync or no member any more. Source after source is tried; what is copied stays copied. Marks fresh
  * blocks from the moment it exists, which is before the server serves anything under that epoch.
  */
-import type { DiskId } from '../../shared/base/ids.ts';
+
 import { describeError, StorageError } from '../../shared/base/errors.ts';
+import type { DiskId } from '../../shared/base/ids.ts';
 import { EXTENT_BYTES } from '../../shared/base/units.ts';
 import type { JoinReport } from '../../shared/model/node-report.ts';
 import type { Clock, Log } from '../../shared/ports.ts';
