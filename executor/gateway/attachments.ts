@@ -3,8 +3,9 @@
  * attachment's generation, and its export to clients while it serves. Follows the map: starts, drains
  * and stops; one gateway of a volume at a time.
  */
-import type { NodeId, VolumeId } from '../../shared/base/ids.ts';
+
 import { describeError } from '../../shared/base/errors.ts';
+import type { NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { MapVolume } from '../../shared/model/cluster-map.ts';
 import type { AttachmentReport, MemberFailure } from '../../shared/model/node-report.ts';
 import type { BlockDevice } from './block-device.ts';

@@ -3,9 +3,9 @@ import { assert } from '../../shared/base/assert.ts';
 import { BLOCK_BYTES } from '../../shared/base/units.ts';
 import { PRESENCE } from '../../shared/wire/data-protocol.ts';
 import type { BlockRequest, BlockStatus } from './block-device.ts';
-import { Slab } from './slab.ts';
 import type { Piece } from './piece.ts';
 import type { ReadResult } from './read-path.ts';
+import { Slab } from './slab.ts';
 
 const slab = new Slab();
 

@@ -18,13 +18,17 @@ export function splitRequest(request: BlockRequest, emit: EmitPiece): void {
   const { offset, length } = request;
   switch (request.op) {
     case 'read':
-      return splitPlain('read', offset, length, PIECE_BYTES_MAX, emit);
+      splitPlain('read', offset, length, PIECE_BYTES_MAX, emit);
+      return;
     case 'status':
-      return splitPlain('presence', offset, Math.min(length, STATUS_BYTES_MAX), EXTENT_BYTES, emit);
+      splitPlain('presence', offset, Math.min(length, STATUS_BYTES_MAX), EXTENT_BYTES, emit);
+      return;
     case 'write':
-      return splitAligned('write', offset, length, PIECE_BYTES_MAX, emit);
+      splitAligned('write', offset, length, PIECE_BYTES_MAX, emit);
+      return;
     case 'zero':
-      return splitAligned('zero', offset, length, EXTENT_BYTES, emit);
+      splitAligned('zero', offset, length, EXTENT_BYTES, emit);
+      return;
     case 'trim': {
       // Advisory: blocks that are only touched keep their contents.
       const start = Math.ceil(offset / BLOCK_BYTES) * BLOCK_BYTES;

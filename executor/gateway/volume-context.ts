@@ -3,8 +3,8 @@
  * of the device that owns them.
  */
 import type { DiskId, VolumeId } from '../../shared/base/ids.ts';
-import { DataFrame } from '../../shared/wire/data-protocol.ts';
 import type { Clock, Log } from '../../shared/ports.ts';
+import { DataFrame } from '../../shared/wire/data-protocol.ts';
 import type { MapIndex } from '../map-index.ts';
 import type { BlockError } from './block-device.ts';
 import type { MemberLink } from './member-links.ts';
@@ -43,7 +43,12 @@ export interface VolumeContext {
 }
 
 /** A request frame of this volume for one piece, addressed to `disk`. */
-export function frameFor(context: VolumeContext, piece: Piece, op: number, disk: DiskId): DataFrame {
+export function frameFor(
+  context: VolumeContext,
+  piece: Piece,
+  op: number,
+  disk: DiskId,
+): DataFrame {
   const frame = new DataFrame();
   frame.op = op;
   frame.pg = piece.pg;

@@ -165,14 +165,20 @@ export class Peer {
 
   #onFrame(frame: DataFrame): void {
     this.#lastHeardMs = this.#modules.clock.now();
-    if ((frame.flags & FLAG.reply) === 0)
-      return this.#lose(`Peer sent a request with op ${frame.op}`);
-    if (this.#state === 'connecting') return this.#onHello(frame);
+    if ((frame.flags & FLAG.reply) === 0) {
+      this.#lose(`Peer sent a request with op ${frame.op}`);
+      return;
+    }
+    if (this.#state === 'connecting') {
+      this.#onHello(frame);
+      return;
+    }
     if (frame.op === OP.ping) return;
     const slot = frame.requestId & SLOT_MASK;
     const target = this.#targets[slot];
     if (target === undefined || target === null || this.#ids[slot] !== frame.requestId) {
-      return this.#lose(`Peer answered request ${frame.requestId}, which nobody asked`);
+      this.#lose(`Peer answered request ${frame.requestId}, which nobody asked`);
+      return;
     }
     const token = this.#tokens[slot] as number;
     this.#targets[slot] = null;
@@ -184,11 +190,18 @@ export class Peer {
   #onHello(frame: DataFrame): void {
     const hello = readHello(frame);
     const { clusterId, node } = this.#options;
-    if (hello === null) return this.#lose('Peer did not begin with a valid hello');
-    if (hello.clusterId !== clusterId) {
-      return this.#lose(`Peer is of cluster "${hello.clusterId}", expected "${clusterId}"`);
+    if (hello === null) {
+      this.#lose('Peer did not begin with a valid hello');
+      return;
     }
-    if (hello.node !== node) return this.#lose(`Peer is node ${hello.node}, expected ${node}`);
+    if (hello.clusterId !== clusterId) {
+      this.#lose(`Peer is of cluster "${hello.clusterId}", expected "${clusterId}"`);
+      return;
+    }
+    if (hello.node !== node) {
+      this.#lose(`Peer is node ${hello.node}, expected ${node}`);
+      return;
+    }
     this.#state = 'ready';
     this.#reconnectMs = 0;
     this.lastError = '';

@@ -29,7 +29,8 @@ export class BlockOperations {
   write(session: Session, frame: DataFrame, disk: ReplicaDisk, isIncomplete: boolean): void {
     const { checksums, data } = frame;
     if (checksums === null || data === null) {
-      return session.refuse(frame, STATUS.badRequest, 0);
+      session.refuse(frame, STATUS.badRequest, 0);
+      return;
     }
     const operation = this.#take(session, frame);
     const request = operation.writeRequest;

@@ -80,13 +80,21 @@ export class ReplicaServer {
 
   #onFrame(session: Session, frame: DataFrame): void {
     session.lastHeardMs = this.#modules.clock.now();
-    if (!session.isGreeted) return this.#greet(session, frame);
-    if ((frame.flags & FLAG.reply) !== 0 || frame.op === OP.hello) {
-      return session.connection.close(`Unexpected frame with op ${nameOf(OP, frame.op)}`);
+    if (!session.isGreeted) {
+      this.#greet(session, frame);
+      return;
     }
-    if (frame.op === OP.ping) return session.connection.send(replyTo(frame, STATUS.ok));
+    if ((frame.flags & FLAG.reply) !== 0 || frame.op === OP.hello) {
+      session.connection.close(`Unexpected frame with op ${nameOf(OP, frame.op)}`);
+      return;
+    }
+    if (frame.op === OP.ping) {
+      session.connection.send(replyTo(frame, STATUS.ok));
+      return;
+    }
     if (session.inFlight >= IN_FLIGHT_MAX) {
-      return session.connection.close(`More than ${IN_FLIGHT_MAX} requests at once`);
+      session.connection.close(`More than ${IN_FLIGHT_MAX} requests at once`);
+      return;
     }
     session.inFlight += 1;
     this.#serve(session, frame);
@@ -95,15 +103,17 @@ export class ReplicaServer {
   #greet(session: Session, frame: DataFrame): void {
     const hello = readHello(frame);
     const { clusterId, self } = this.#options;
-    if (hello === null) return session.connection.close('The first frame is no valid hello');
+    if (hello === null) {
+      session.connection.close('The first frame is no valid hello');
+      return;
+    }
     if (hello.clusterId !== clusterId) {
       this.#modules.log('warn', 'Refused a connection of another cluster', {
         peer: session.connection.peer,
         cluster: hello.clusterId,
       });
-      return session.connection.close(
-        `Hello is of cluster "${hello.clusterId}", expected "${clusterId}"`,
-      );
+      session.connection.close(`Hello is of cluster "${hello.clusterId}", expected "${clusterId}"`);
+      return;
     }
     session.isGreeted = true;
     const answer = encodeHello({ clusterId, node: self, protocol: DATA_VERSION }, true);
@@ -114,18 +124,31 @@ export class ReplicaServer {
   #serve(session: Session, frame: DataFrame): void {
     const { clock, lease } = this.#modules;
     const disk = this.disks.get(frame.disk as DiskId);
-    if (disk === undefined) return session.refuse(frame, STATUS.unknownDisk, 0);
-    if (!lease.isHeld(clock.now())) return session.refuse(frame, STATUS.noLease, 0);
-    if (disk.store.failure !== null) return session.refuse(frame, STATUS.diskFailed, 0);
+    if (disk === undefined) {
+      session.refuse(frame, STATUS.unknownDisk, 0);
+      return;
+    }
+    if (!lease.isHeld(clock.now())) {
+      session.refuse(frame, STATUS.noLease, 0);
+      return;
+    }
+    if (disk.store.failure !== null) {
+      session.refuse(frame, STATUS.diskFailed, 0);
+      return;
+    }
     switch (frame.op) {
       case OP.open:
-        return this.#open(session, frame, disk);
+        this.#open(session, frame, disk);
+        return;
       case OP.flush:
-        return this.#blocks.flush(session, frame, disk);
+        this.#blocks.flush(session, frame, disk);
+        return;
       case OP.clean:
-        return takeClean(session, frame, disk, this.#modules.map);
+        takeClean(session, frame, disk, this.#modules.map);
+        return;
       default:
-        return this.#servePg(session, frame, disk);
+        this.#servePg(session, frame, disk);
+        return;
     }
   }
 
@@ -133,7 +156,10 @@ export class ReplicaServer {
     const reply = replyTo(frame, STATUS.ok);
     const inMap = this.#modules.map.volumes.get(frame.volume as VolumeId)?.generation ?? 0;
     const accepted = Math.max(disk.store.generationOf(frame.volume), inMap);
-    if (frame.generation < accepted) return session.refuse(frame, STATUS.fenced, accepted);
+    if (frame.generation < accepted) {
+      session.refuse(frame, STATUS.fenced, accepted);
+      return;
+    }
     disk.store.adoptGeneration(frame.volume, frame.generation, (status) => {
       reply.status = status;
       // A still higher one may have come in while this one was on its way to the disk.
@@ -150,7 +176,8 @@ export class ReplicaServer {
     const verdict = checkMembership(frame, disk, this.#modules.map);
     switch (verdict.kind) {
       case 'refuse':
-        return session.refuse(frame, verdict.status, verdict.aux);
+        session.refuse(frame, verdict.status, verdict.aux);
+        return;
       case 'adopt': {
         const kept = keep(frame);
         disk.adopt(kept.pg, kept.epoch, (status) => {
@@ -160,38 +187,71 @@ export class ReplicaServer {
         return;
       }
       case 'serve':
-        return this.#perform(session, frame, disk, verdict.role);
+        this.#perform(session, frame, disk, verdict.role);
+        return;
     }
   }
 
   #perform(session: Session, frame: DataFrame, disk: ReplicaDisk, role: Role): void {
     const { op } = frame;
     if (op === OP.list || op === OP.meta || op === OP.pull) {
-      if (role !== 'in-sync') return session.refuse(frame, STATUS.notMember, frame.epoch);
-      if (op === OP.list) return answerList(session, frame, disk);
-      if (op === OP.meta) return answerMeta(session, frame, disk);
-      return answerPull(session, frame, disk);
+      if (role !== 'in-sync') {
+        session.refuse(frame, STATUS.notMember, frame.epoch);
+        return;
+      }
+      if (op === OP.list) {
+        answerList(session, frame, disk);
+        return;
+      }
+      if (op === OP.meta) {
+        answerMeta(session, frame, disk);
+        return;
+      }
+      answerPull(session, frame, disk);
+      return;
     }
     this.foregroundCount += 1;
     const refusal = checkGeneration(frame, disk, this.#modules.map);
-    if (refusal !== null) return session.refuse(frame, refusal.status, refusal.aux);
-    if (frame.count === 0) return session.refuse(frame, STATUS.badRequest, 0);
+    if (refusal !== null) {
+      session.refuse(frame, refusal.status, refusal.aux);
+      return;
+    }
+    if (frame.count === 0) {
+      session.refuse(frame, STATUS.badRequest, 0);
+      return;
+    }
     if (op === OP.write || op === OP.zero) {
       let isIncomplete = false;
       if (role === 'joining') {
         const { volume, layer, extent, block, count } = frame;
         const join = disk.joins.get(frame.pg);
         // Resync learns of a new map before this server does: without a join there is nothing to serve.
-        if (join === undefined) return session.refuse(frame, STATUS.notMember, frame.epoch);
+        if (join === undefined) {
+          session.refuse(frame, STATUS.notMember, frame.epoch);
+          return;
+        }
         join.mark(volume, layer, extent, block, count);
         isIncomplete = join.startsIncomplete(volume, layer, extent);
       }
-      if (op === OP.write) return this.#blocks.write(session, frame, disk, isIncomplete);
-      return this.#blocks.zero(session, frame, disk, isIncomplete);
+      if (op === OP.write) {
+        this.#blocks.write(session, frame, disk, isIncomplete);
+        return;
+      }
+      this.#blocks.zero(session, frame, disk, isIncomplete);
+      return;
     }
-    if (role !== 'in-sync') return session.refuse(frame, STATUS.incomplete, 0);
-    if (op === OP.read) return this.#blocks.read(session, frame, disk);
-    if (op === OP.presence) return this.#blocks.presence(session, frame, disk);
+    if (role !== 'in-sync') {
+      session.refuse(frame, STATUS.incomplete, 0);
+      return;
+    }
+    if (op === OP.read) {
+      this.#blocks.read(session, frame, disk);
+      return;
+    }
+    if (op === OP.presence) {
+      this.#blocks.presence(session, frame, disk);
+      return;
+    }
     session.refuse(frame, STATUS.badRequest, 0);
   }
 }

@@ -36,7 +36,10 @@ export function answerMeta(session: Session, frame: DataFrame, disk: ReplicaDisk
 
 export function answerPull(session: Session, frame: DataFrame, disk: ReplicaDisk): void {
   const { count } = frame;
-  if (count === 0) return session.refuse(frame, STATUS.badRequest, 0);
+  if (count === 0) {
+    session.refuse(frame, STATUS.badRequest, 0);
+    return;
+  }
   const reply = replyTo(frame, STATUS.ok);
   const memory = Buffer.allocUnsafeSlow(count * (4 + BLOCK_BYTES));
   const checksums = memory.subarray(0, count * 4);
@@ -62,9 +65,15 @@ export function takeClean(
   map: MapIndex,
 ): void {
   const addresses = decodeAddresses(frame.data);
-  if (addresses === null) return session.refuse(frame, STATUS.badRequest, 0);
+  if (addresses === null) {
+    session.refuse(frame, STATUS.badRequest, 0);
+    return;
+  }
   const accepted = disk.store.generationOf(frame.volume);
-  if (frame.generation !== accepted) return session.refuse(frame, STATUS.fenced, accepted);
+  if (frame.generation !== accepted) {
+    session.refuse(frame, STATUS.fenced, accepted);
+    return;
+  }
   const mine = addresses.filter((address) => {
     const volume = map.volumes.get(address.volume as VolumeId);
     if (volume === undefined || address.volume !== frame.volume) return false;

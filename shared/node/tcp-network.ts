@@ -8,13 +8,18 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { assert } from '../base/assert.ts';
 import { describeError, StorageError } from '../base/errors.ts';
 import type { Connection, ConnectionHandlers, Listener, Network } from '../ports.ts';
-import { bodyBytesOf, encodeHeader, FrameDecoder, SMALL_BODY_BYTES_MAX } from '../wire/data-codec.ts';
+import {
+  bodyBytesOf,
+  encodeHeader,
+  FrameDecoder,
+  SMALL_BODY_BYTES_MAX,
+} from '../wire/data-codec.ts';
 import { DATA_HEADER_BYTES, type DataFrame } from '../wire/data-protocol.ts';
 import {
   connectInto,
   type ReceiveMode,
-  type ReceiveSink,
   type Receiver,
+  type ReceiveSink,
   receiveInto,
 } from './socket-receive.ts';
 

@@ -247,7 +247,8 @@ export class FrameDecoder {
     frame.aux = view.getUint32(offset + 56, true);
     this.#bodyBytes = view.getUint32(offset + 48, true);
     this.#bodyCrc = view.getUint32(offset + 52, true);
-    if (view.getUint16(offset + 14, true) !== 0) return 'Frame has a reserved field that is not zero';
+    if (view.getUint16(offset + 14, true) !== 0)
+      return 'Frame has a reserved field that is not zero';
     return refuseHeader(frame, this.#bodyBytes, this.#bodyCrc);
   }
 }

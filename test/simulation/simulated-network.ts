@@ -7,8 +7,9 @@
  * A received body is scribbled over when the handler returns, as a reused receive buffer would be:
  * code that keeps a body without `takeBody` fails here.
  */
-import type { Prng } from '../../shared/base/prng.ts';
+
 import { StorageError } from '../../shared/base/errors.ts';
+import type { Prng } from '../../shared/base/prng.ts';
 import { LOCAL_PREFIX, LocalNetwork } from '../../shared/node/local-network.ts';
 import type {
   Clock,

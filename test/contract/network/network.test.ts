@@ -4,7 +4,7 @@ import { LocalNetwork, routeNetwork } from '../../../shared/node/local-network.t
 import { chooseReceiveMode, type ReceiveMode } from '../../../shared/node/socket-receive.ts';
 import { TcpNetwork } from '../../../shared/node/tcp-network.ts';
 import type { Connection, ConnectionHandlers, Network } from '../../../shared/ports.ts';
-import { DataFrame, FLAG, OP, STATUS, replyTo } from '../../../shared/wire/data-protocol.ts';
+import { DataFrame, FLAG, OP, replyTo, STATUS } from '../../../shared/wire/data-protocol.ts';
 import { SimulatedNetwork } from '../../simulation/simulated-network.ts';
 import { VirtualClock } from '../../simulation/virtual-clock.ts';
 
@@ -110,7 +110,9 @@ describe('network contract', () => {
         const connection = network.connect(listener.address, near);
         const sizes = [1, 16, 17, 1, 256, 1024, 1, 1, 3];
         for (let round = 0; round < 20; round += 1) {
-          sizes.forEach((blocks, index) => connection.send(write(round * 100 + index, blocks)));
+          for (const [index, blocks] of sizes.entries()) {
+            connection.send(write(round * 100 + index, blocks));
+          }
         }
         expect(near.frames, 'nothing arrives inside send').to.have.length(0);
         await until(() => near.frames.length === 20 * sizes.length);
