@@ -228,7 +228,7 @@ function followExpansion(state: State, expansion: Expansion, now: Now): void {
   else state.expansion.set(pool.name, { diskCount: open, reason: job.reason });
   const waited = now.wallMs - job.startedAtMs;
   if (open > 0 && waited >= EXPAND_EXPLAIN_MS) {
-    const message = `Still waiting for ${open} of ${job.movesTotal} disks after ${formatDuration(EXPAND_EXPLAIN_MS)}: Mesos offers no unclaimed disk that fits pool "${pool.name}"; add one, or free a reservation`;
+    const message = `Still waiting for ${open} of ${job.movesTotal} disks after ${formatDuration(EXPAND_EXPLAIN_MS)}: ${whyNoDisk(state, pool)}`;
     sayOnce(state, pool, 'pool.expand-waiting', message, now);
   }
 }
@@ -250,6 +250,13 @@ function finishExpansion(
       : `Expansion of pool "${pool.name}" is no longer needed: ${percent(need.usedRatio)} used`;
   const kind = phase === 'done' ? 'pool.expanded' : 'pool.expand-cancelled';
   recordEvent(state, { severity: 'info', kind, message, subject: pool.name }, now);
+}
+
+function whyNoDisk(state: State, pool: PoolRecord): string {
+  const { isSubscribed, disconnectReason, passedOver } = state.mesos;
+  if (!isSubscribed) return `Mesos cannot be asked, ${disconnectReason}`;
+  for (const [hostname, why] of passedOver) return `free disks on "${hostname}" were left: ${why}`;
+  return `Mesos offers no unclaimed disk that fits pool "${pool.name}"; add one, or free a reservation`;
 }
 
 /** For conditions that last: one event while nothing else of the kind was said of the pool for long. */

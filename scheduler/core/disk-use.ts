@@ -28,8 +28,14 @@ export function watchDisks(state: State, now: Now): void {
     work.diskUses.set(disk.id, use);
     work.isMovesDirty = true;
     work.isJobsDirty = true;
+    // A disk that is away for a moment keeps its place: nothing to plan.
+    if (isInPlan(use) === isInPlan(before)) continue;
     work.replan.set(disk.pool, describeChange(state, disk, use, before));
   }
+}
+
+function isInPlan(use: DiskUse): boolean {
+  return use === 'serving' || use === 'away';
 }
 
 function judge(state: State, disk: DiskRecord, nowMs: number): DiskUse {
@@ -53,8 +59,7 @@ function judge(state: State, disk: DiskRecord, nowMs: number): DiskUse {
 function describeChange(state: State, disk: DiskRecord, use: DiskUse, before: DiskUse): string {
   const name = `${formatDisk(disk.id)} on ${formatNode(disk.node)}`;
   if (use === 'serving') return before === 'unborn' ? `${name} is new` : `${name} is back`;
-  if (use === 'away') return `${name} is out of reach`;
-  if (use === 'unborn') return `${name} holds nothing any more`;
+  if (use === 'away') return `${name} is expected back`;
   if (isDiskLost(disk)) return disk.phase === 'lost' ? `${name} is lost` : `${name} has failed`;
   if (isDiskLeaving(state, disk)) return `${name} is being drained`;
   return `${name} has been out of reach for ${formatDuration(state.options.rebuildAfterMs)}`;

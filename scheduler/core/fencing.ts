@@ -99,12 +99,12 @@ function updateLeaseEnd(state: State, id: NodeId, nowMs: number): void {
   if (observed.fencedAtMs === null && isFenceEffective(state, id, observed)) {
     observed.fencedAtMs = nowMs;
   }
-  if (observed.fencedAtMs === null) return;
+  if (observed.fencedAtMs === null || observed.leaseEndsAtMs !== Number.POSITIVE_INFINITY) return;
   // Where no peers could grant, only the manager's own last lease counts.
   const from = votersSince(state, observed).some((set) => set.length >= PEER_GRANTS_FROM)
     ? Math.max(observed.leaseGrantedAtMs, observed.fencedAtMs)
     : observed.leaseGrantedAtMs;
-  if (observed.leaseEndsAtMs === Number.POSITIVE_INFINITY) observed.leaseEndsAtMs = from + runsMs;
+  observed.leaseEndsAtMs = from + runsMs;
 }
 
 /** Whether no set of peers that the node may know can still grant it a lease. */

@@ -15,7 +15,13 @@ import { recordEvent } from './events.ts';
 import { nextMapVersion } from './fencing.ts';
 import { creditMove } from './jobs.ts';
 import { changeMembers, familyOf, isMember } from './members.ts';
-import { isCertainlyNotServing, isDiskLost, isDiskServingById, observedNode } from './node-life.ts';
+import {
+  isCertainlyNotServing,
+  isDiskLost,
+  isDiskRemovable,
+  isDiskServingById,
+  observedNode,
+} from './node-life.ts';
 import type { DiskRecord, NodeRecord, PgRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 
@@ -44,7 +50,7 @@ export function onMemberReports(
   now: Now,
 ): void {
   if (node.isFenced) return;
-  for (const join of report.joins) if (join.isComplete) promote(state, node, join);
+  for (const join of report.joins) if (join.isComplete) promote(state, node, join, now);
   for (const failure of report.failures) removeFailed(state, failure, report.failures, now);
 }
 
@@ -90,24 +96,31 @@ function hasOtherServing(state: State, pg: PgRecord, without: readonly DiskId[])
 }
 
 /** A join that is complete under the current epoch becomes a full member; who leaves goes with it. */
-function promote(state: State, node: NodeRecord, join: JoinReport): void {
+function promote(state: State, node: NodeRecord, join: JoinReport, now: Now): void {
   const pg = state.facts.pgs.find(join.pg);
   if (pg === undefined || pg.epoch !== join.epoch || !pg.joining.includes(join.disk)) return;
   const disk = state.facts.disks.find(join.disk);
   if (disk === undefined || disk.node !== node.id || !isDiskServingById(state, disk.id)) return;
   creditMove(state, pg);
   const joining = pg.joining.filter((other) => other !== join.disk);
-  const inSync = leaveOut(state, pg, [...pg.inSync, join.disk]);
+  const inSync = leaveOut(state, pg, [...pg.inSync, join.disk], now);
   changeMembers(state, pg.id, { inSync, joining });
   state.work.distrust.delete(join.disk);
 }
 
 /** The in-sync members after a promotion: those on their way out go as far as redundancy allows. */
-function leaveOut(state: State, pg: PgRecord, inSync: readonly DiskId[]): readonly DiskId[] {
+function leaveOut(
+  state: State,
+  pg: PgRecord,
+  inSync: readonly DiskId[],
+  now: Now,
+): readonly DiskId[] {
+  const extras = inSync.filter(
+    (disk) => !pg.target.includes(disk) && isDiskRemovable(state, disk, now.ms),
+  );
   const isComplete = pg.target.every((disk) => inSync.includes(disk));
-  if (isComplete) return inSync.filter((disk) => pg.target.includes(disk));
+  if (isComplete) return inSync.filter((disk) => !extras.includes(disk));
   const { replicas } = familyOf(state, pg.id);
-  const extras = inSync.filter((disk) => !pg.target.includes(disk));
   // A member that does not serve is missed least.
   extras.sort((a, b) => Number(isDiskServingById(state, a)) - Number(isDiskServingById(state, b)));
   const leaving = extras.slice(0, Math.max(0, inSync.length - replicas));
@@ -125,6 +138,7 @@ function removeFailed(
   const pg = state.facts.pgs.find(failure.pg);
   if (pg === undefined || pg.epoch !== failure.epoch || !isMember(pg, failure.disk)) return;
   const alsoFailing = all.filter((other) => other.pg === pg.id).map((other) => other.disk);
+  if (!isDiskRemovable(state, failure.disk, now.ms)) return;
   // The gateway must be able to go on with somebody.
   if (pg.inSync.includes(failure.disk) && !hasOtherServing(state, pg, alsoFailing)) return;
   const without = (disks: readonly DiskId[]): DiskId[] => disks.filter((d) => d !== failure.disk);

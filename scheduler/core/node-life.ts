@@ -49,6 +49,17 @@ export function isCertainlyNotServing(state: State, node: NodeRecord, nowMs: num
   return node.isFenced && nowMs >= observed.leaseEndsAtMs;
 }
 
+/**
+ * Whether the disk may be taken out of a PG now. While its node is being shut out it may still serve by the
+ * last map it saw, so it stays until that is certainly over; a living node follows the map.
+ */
+export function isDiskRemovable(state: State, id: DiskId, nowMs: number): boolean {
+  const disk = state.facts.disks.find(id);
+  const node = disk === undefined ? undefined : state.facts.nodes.find(disk.node);
+  if (node === undefined || !node.isFenced) return true;
+  return isCertainlyNotServing(state, node, nowMs);
+}
+
 /** The disk's store is open on a node that is up: it can take and give data now. */
 export function isDiskServing(state: State, disk: DiskRecord): boolean {
   if (disk.phase !== 'serving') return false;

@@ -14,7 +14,7 @@ import {
   type MoveReason,
   planMoves,
 } from './move-plan.ts';
-import { isDiskLost } from './node-life.ts';
+import { isDiskLost, isDiskRemovable } from './node-life.ts';
 import {
   type PlacementDisk,
   type PlacementFamily,
@@ -149,6 +149,7 @@ function startMoves(state: State, now: Now): void {
     changeMembers(state, pg, { inSync, joining: all.filter((disk) => disk !== joining) });
   }
   for (const { pg, drop } of moves.drops) {
+    if (!isDiskRemovable(state, drop, now.ms)) continue;
     const { inSync, joining } = state.facts.pgs.get(pg);
     changeMembers(state, pg, { inSync: inSync.filter((disk) => disk !== drop), joining });
   }

@@ -19,6 +19,7 @@ import type { Now, State } from '../../../scheduler/core/state.ts';
 import { step } from '../../../scheduler/core/step.ts';
 import type { DiskId, NodeId, PgId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB } from '../../../shared/base/units.ts';
+import type { ClusterMap } from '../../../shared/model/cluster-map.ts';
 import { SimulatedExecutor, usedBytes } from './simulated-executor.ts';
 
 export const OPTIONS: ManagerOptions = {
@@ -329,8 +330,19 @@ export class SimulatedCluster {
       for (const executor of this.executors.values()) {
         if (this.#isReached(executor) && executor.session !== null) executor.applyMap(delta);
       }
+      this.#checkDeltas();
     }
     for (const effect of effects) this.#perform(effect);
+  }
+
+  /** Whoever follows the deltas has the map that a new session would get. */
+  #checkDeltas(): void {
+    const whole = sortMap(buildMap(this.state.facts, this.term));
+    for (const executor of this.executors.values()) {
+      if (executor.session === null || executor.map?.version !== whole.version) continue;
+      expect(sortMap(executor.map), `map of n${executor.node}`).to.deep.equal(whole);
+      return;
+    }
   }
 
   /** Nobody is left out while it holds a lease, unless it failed or consented. */
@@ -437,4 +449,15 @@ export class SimulatedCluster {
       }
     }
   }
+}
+
+function sortMap(map: ClusterMap): ClusterMap {
+  const byId = (a: { readonly id: number }, b: { readonly id: number }): number => a.id - b.id;
+  return {
+    ...map,
+    nodes: map.nodes.toSorted(byId),
+    disks: map.disks.toSorted(byId),
+    pgs: map.pgs.toSorted(byId),
+    volumes: map.volumes.toSorted(byId),
+  };
 }
