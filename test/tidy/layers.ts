@@ -45,13 +45,13 @@ export const LAYERS: readonly LayerRule[] = [
   },
   {
     layer: 'executor-shared-logic',
-    pattern: /^executor\/(peer\/|map-index\.ts)/,
+    pattern: /^executor\/(peer\/|map-index\.ts|lease\.ts)/,
     mayImport: [...LOGIC_BASE, 'executor-contract'],
     isAdapter: false,
   },
   {
     layer: 'nbd-listener',
-    pattern: /^executor\/gateway\/nbd-listener[a-z-]*\.ts$/,
+    pattern: /^executor\/(gateway\/nbd-listener[a-z-]*|volume-exports)\.ts$/,
     mayImport: [...LOGIC_BASE, 'gateway', 'shared-adapters'],
     isAdapter: true,
   },
@@ -134,13 +134,14 @@ export const LAYERS: readonly LayerRule[] = [
 ];
 
 /** What a file that is no adapter must not use, and what it uses instead. */
-export const FORBIDDEN_IN_LOGIC: readonly { readonly pattern: RegExp; readonly instead: string }[] = [
-  { pattern: /\bDate\.now\b|\bnew Date\(\)/, instead: 'the Clock port' },
-  { pattern: /\bperformance\./, instead: 'the Clock port' },
-  { pattern: /\bset(?:Timeout|Interval|Immediate)\(/, instead: 'Clock.after' },
-  { pattern: /\bMath\.random\b/, instead: 'the Random port' },
-  { pattern: /\bprocess\./, instead: 'a value passed in by main.ts' },
-  { pattern: /\bconsole\./, instead: 'the Log port' },
-  { pattern: /\bfetch\(/, instead: 'a port' },
-  { pattern: /\bAbortSignal\.timeout\b/, instead: 'Clock.after' },
-];
+export const FORBIDDEN_IN_LOGIC: readonly { readonly pattern: RegExp; readonly instead: string }[] =
+  [
+    { pattern: /\bDate\.now\b|\bnew Date\(\)/, instead: 'the Clock port' },
+    { pattern: /\bperformance\./, instead: 'the Clock port' },
+    { pattern: /\bset(?:Timeout|Interval|Immediate)\(/, instead: 'Clock.after' },
+    { pattern: /\bMath\.random\b/, instead: 'the Random port' },
+    { pattern: /\bprocess\./, instead: 'a value passed in by main.ts' },
+    { pattern: /\bconsole\./, instead: 'the Log port' },
+    { pattern: /\bfetch\(/, instead: 'a port' },
+    { pattern: /\bAbortSignal\.timeout\b/, instead: 'Clock.after' },
+  ];

@@ -18,7 +18,8 @@ export interface SourceFile {
 }
 
 const FOLDERS = ['shared', 'scheduler', 'executor', 'cli', 'dashboard', 'dev', 'bench', 'test'];
-const IMPORT = /^\s*(?:import|export)\b[^'"]*?from\s+'([^']+)'|^\s*import\s+'([^']+)'|\bimport\('([^']+)'\)/gm;
+const IMPORT =
+  /^\s*(?:import|export)\b[^'"]*?from\s+'([^']+)'|^\s*import\s+'([^']+)'|\bimport\('([^']+)'\)/gm;
 
 export function readSources(root: string = PROJECT_ROOT): readonly SourceFile[] {
   const files: SourceFile[] = [];
