@@ -203,15 +203,13 @@ export class BlockWriter {
     this.#core.touch(row);
     storeChecksums(table, source.block, source.checksums);
     tables.markDirty(row);
-    const mayBeZeros = hasZeroChecksum(source.checksums, source.count);
     let isRecorded = false;
     if (!isAllData(table, source.block, source.count)) {
-      isRecorded = this.#core.changePresence(row, table, source, {
-        value: PRESENCE.data,
-        mayBeZeros,
-      });
-    } else if (mayBeZeros) {
-      isRecorded = this.#core.recordZeros(row, source);
+      const { checksums } = source;
+      isRecorded = this.#core.changePresence(row, table, source, PRESENCE.data, checksums);
+    }
+    if (hasZeroChecksum(source.checksums, source.count)) {
+      isRecorded = this.#core.recordZeros(row, source, source.checksums) || isRecorded;
     }
     if (isRecorded) this.#core.afterWritten(done);
     else done(STATUS.ok);
@@ -258,7 +256,7 @@ export class BlockWriter {
     }
     const held = dataSpan(table, range);
     this.#core.touch(row);
-    if (!this.#core.changePresence(row, table, range, { value, mayBeZeros: false })) {
+    if (!this.#core.changePresence(row, table, range, value, null)) {
       done(STATUS.ok);
       return;
     }

@@ -54,12 +54,13 @@ export async function readJournals(
     .sort((a, b) => a - b);
   if (numbers.length === 0) return null;
   const contents: JournalContent[] = [];
+  // A file gets its head only when the one before is durable: the newest ones may lack it.
+  let headless: number | null = null;
   for (const number of numbers) {
     const content = await readOne(disk, owner, number);
-    if (content !== null) contents.push(content);
-    else if (number !== numbers[numbers.length - 1]) {
-      throw corrupt(number, 'has no valid head although newer files exist');
-    }
+    if (content === null) headless ??= number;
+    else if (headless === null) contents.push(content);
+    else throw corrupt(headless, 'has no valid head although a newer file has one');
   }
   checkChain(contents, firstNeeded);
   const last = contents[contents.length - 1];

@@ -86,16 +86,21 @@ export class StampKeeper {
     retry: () => void,
     done: Done,
   ): void {
-    const { catalog, holds, journal } = this.#core;
+    const { catalog, holds, journal, slots } = this.#core;
     const room = this.checkRoom(found < 0);
     if (room !== STATUS.ok) {
       done(room);
       return;
     }
     let slot = found < 0 ? NO_SLOT : (catalog.slot[found] ?? NO_SLOT);
-    if (needs.needsSlot && slot === NO_SLOT) {
-      slot = this.#allocateSlot(retry, done);
-      if (slot < 0) return;
+    const isMissing = needs.needsSlot && slot === NO_SLOT;
+    if (isMissing) {
+      const allocated = this.#allocateSlot();
+      if (typeof allocated !== 'number') {
+        done(allocated.refusal);
+        return;
+      }
+      slot = allocated;
     }
     const row = found < 0 ? this.create(request, request.pg) : found;
     const isIncomplete = found < 0 && request.incomplete;
@@ -106,36 +111,36 @@ export class StampKeeper {
     this.#core.touch(row);
     this.#core.recordExtent(row, found < 0);
     const hold = holds.take(row, 0, BLOCKS_PER_EXTENT, 'stamp');
-    journal.sync((failure) => {
-      if (failure !== null) this.#core.fail('Making a stamp durable', failure);
+    const resume = (): void => {
       const waiters = holds.releaseQuietly(row, hold);
       // In the order of arrival: the request that asked for the stamp came first.
       retry();
       for (const waiter of waiters) waiter();
+    };
+    // Without a slot nobody may overtake either: the extent is held until some are free again.
+    if (isMissing && slot === NO_SLOT) {
+      slots.whenFreed(resume);
+      return;
+    }
+    journal.sync((failure) => {
+      if (failure !== null) this.#core.fail('Making a stamp durable', failure);
+      resume();
     });
   }
 
-  /** A slot whose slab is open, or -1: `retry` runs later, or `done` was called. */
-  #allocateSlot(retry: () => void, done: Done): number {
+  /** A slot whose slab is open; `NO_SLOT` when one has to be waited for. */
+  #allocateSlot(): number | { readonly refusal: Status } {
     const { slots, slabs } = this.#core;
     const slot = slots.allocate();
-    if (slot < 0) {
-      if (slots.pendingCount > 0) slots.whenFreed(retry);
-      else done(STATUS.noSpace);
-      return -1;
-    }
+    if (slot < 0) return slots.pendingCount > 0 ? NO_SLOT : { refusal: STATUS.noSpace };
     try {
       slabs.of(slot);
       return slot;
     } catch (error) {
       slots.giveBack(slot);
-      if (isNoSpace(error)) {
-        done(STATUS.noSpace);
-        return -1;
-      }
+      if (isNoSpace(error)) return { refusal: STATUS.noSpace };
       this.#core.failWith('Opening a slab', error);
-      done(STATUS.diskFailed);
-      return -1;
+      return { refusal: STATUS.diskFailed };
     }
   }
 }

@@ -168,42 +168,47 @@ export class StoreCore {
 
   /**
    * The blocks are `value` from now on: counts, presence, and one record per run of equal prior
-   * presence. `mayBeZeros`: some of the data are zeros. Returns whether anything changed.
+   * presence. Returns whether anything changed. `checksums` (of data, else null) tell which blocks are
+   * truly zeros: recovery takes zeros in a block that was allocated lately for an allocation whose
+   * data was lost, so those get records of their own.
    */
   changePresence(
     row: number,
     table: Uint8Array,
     range: { readonly block: number; readonly count: number },
-    change: { readonly value: number; readonly mayBeZeros: boolean },
+    value: number,
+    checksums: Uint8Array | null,
   ): boolean {
     const { catalog } = this;
     const end = range.block + range.count;
     let isChanged = false;
     for (let at = range.block; at < end; ) {
-      const next = runEnd(table, at, end);
+      let next = runEnd(table, at, end);
       const prior = presenceAt(table, at);
-      if (prior !== change.value) {
-        isChanged = true;
-        const count = next - at;
-        const sequence = this.journal.append({
-          type: 'presence',
-          flags: change.mayBeZeros ? PRESENCE_FLAG.mayBeZeros : 0,
-          ...catalog.addressOf(row),
-          block: at,
-          count,
-          presence: change.value,
-          prior,
-        });
-        this.#allocatedThrough = sequence;
-        this.#unsettledBytes += count * BLOCK_BYTES;
-        countBlocks(catalog, row, prior, -count);
-        countBlocks(catalog, row, change.value, count);
-        setPresence(table, at, count, change.value);
+      if (prior === value) {
+        at = next;
+        continue;
       }
+      let mayBeZeros = false;
+      if (checksums !== null) {
+        mayBeZeros = isZeroChecksum(checksums, at - range.block);
+        next = zeroRunEnd(checksums, range.block, at, next);
+      }
+      this.#recordPresence(row, {
+        block: at,
+        count: next - at,
+        presence: value,
+        prior,
+        mayBeZeros,
+      });
+      this.#unsettledBytes += (next - at) * BLOCK_BYTES;
+      countBlocks(catalog, row, prior, at - next);
+      countBlocks(catalog, row, value, next - at);
+      setPresence(table, at, next - at, value);
+      isChanged = true;
       at = next;
     }
     if (isChanged) {
-      catalog.setFlags(row, ROW.changed, 0);
       this.tables.markDirty(row);
       if (this.#unsettledBytes > SETTLE_BYTES) this.flush(() => undefined);
     }
@@ -211,21 +216,56 @@ export class StoreCore {
   }
 
   /**
-   * Zeros were written over data. Recovery takes zeros in a block that was allocated lately for an
-   * allocation whose data was lost: it must know that these are real. False when nobody would ask.
+   * Data was written over data. Where it is zeros although the allocation may still be doubted,
+   * recovery must know that these zeros are real. Returns whether a record was needed.
    */
-  recordZeros(row: number, range: { readonly block: number; readonly count: number }): boolean {
+  recordZeros(
+    row: number,
+    range: { readonly block: number; readonly count: number },
+    checksums: Uint8Array,
+  ): boolean {
     if (this.#allocatedThrough <= this.#settledThrough) return false;
+    const end = range.block + range.count;
+    let isRecorded = false;
+    for (let at = range.block; at < end; ) {
+      const next = zeroRunEnd(checksums, range.block, at, end);
+      if (isZeroChecksum(checksums, at - range.block)) {
+        const { data } = PRESENCE;
+        const count = next - at;
+        this.#recordPresence(row, {
+          block: at,
+          count,
+          presence: data,
+          prior: data,
+          mayBeZeros: true,
+        });
+        isRecorded = true;
+      }
+      at = next;
+    }
+    return isRecorded;
+  }
+
+  #recordPresence(
+    row: number,
+    change: {
+      readonly block: number;
+      readonly count: number;
+      readonly presence: number;
+      readonly prior: number;
+      readonly mayBeZeros: boolean;
+    },
+  ): void {
+    this.catalog.setFlags(row, ROW.changed, 0);
     this.#allocatedThrough = this.journal.append({
       type: 'presence',
-      flags: PRESENCE_FLAG.mayBeZeros,
+      flags: change.mayBeZeros ? PRESENCE_FLAG.mayBeZeros : 0,
       ...this.catalog.addressOf(row),
-      block: range.block,
-      count: range.count,
-      presence: PRESENCE.data,
-      prior: PRESENCE.data,
+      block: change.block,
+      count: change.count,
+      presence: change.presence,
+      prior: change.prior,
     });
-    return true;
   }
 
   /** Takes the row's slot away; its bytes are punched in the background. */
@@ -321,13 +361,27 @@ export function checksumAt(table: Uint8Array, block: number): number {
   );
 }
 
+/** Whether the checksum at `index` of a list is that of a block of zeros. */
+function isZeroChecksum(checksums: Uint8Array, index: number): boolean {
+  const at = 4 * index;
+  return (
+    checksums[at] === (ZERO_BLOCK_CRC & 0xff) &&
+    checksums[at + 1] === ((ZERO_BLOCK_CRC >>> 8) & 0xff) &&
+    checksums[at + 2] === ((ZERO_BLOCK_CRC >>> 16) & 0xff) &&
+    checksums[at + 3] === ZERO_BLOCK_CRC >>> 24
+  );
+}
+
+/** End of the run from block `at` on whose checksums are all, or all not, those of zeros. `first`: block of the list's start. */
+function zeroRunEnd(checksums: Uint8Array, first: number, at: number, end: number): number {
+  const isZero = isZeroChecksum(checksums, at - first);
+  let next = at + 1;
+  while (next < end && isZeroChecksum(checksums, next - first) === isZero) next += 1;
+  return next;
+}
+
 /** Whether a list of checksums holds the one of a block of zeros. */
 export function hasZeroChecksum(checksums: Uint8Array, count: number): boolean {
-  for (let index = 0; index < count; index += 1) {
-    const at = 4 * index;
-    const low = (checksums[at] ?? 0) | ((checksums[at + 1] ?? 0) << 8);
-    const high = (checksums[at + 2] ?? 0) | ((checksums[at + 3] ?? 0) << 8);
-    if (low === (ZERO_BLOCK_CRC & 0xffff) && high === ZERO_BLOCK_CRC >>> 16) return true;
-  }
+  for (let index = 0; index < count; index += 1) if (isZeroChecksum(checksums, index)) return true;
   return false;
 }

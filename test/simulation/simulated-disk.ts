@@ -235,7 +235,9 @@ export class SimulatedDisk implements Disk {
       write: (source, offset, done) => {
         const failure = this.#fullness(name, bytes, offset, source.length);
         const effect = (part: number): void => {
-          const length = part >= 1 ? source.length : Math.floor(source.length * part);
+          // The system writes page by page: a dying process leaves whole ones.
+          const pages = Math.floor((source.length * part) / PAGE_BYTES);
+          const length = part >= 1 ? source.length : pages * PAGE_BYTES;
           bytes.write(source.subarray(0, length), offset);
         };
         this.#start(
