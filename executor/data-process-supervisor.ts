@@ -69,6 +69,10 @@ export class DataProcessSupervisor implements DataPlane {
   constructor(options: SupervisorOptions, modules: SupervisorModules) {
     this.#options = options;
     this.#modules = modules;
+  }
+
+  /** Starts the first process; once. */
+  start(): void {
     this.#spawn();
   }
 

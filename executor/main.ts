@@ -138,6 +138,7 @@ function createNode(context: NodeContext, onManagerMissing: () => void): NodePar
       onMap: () => undefined,
     },
   );
+  dataPlane.start();
   return { agent, dataPlane };
 }
 

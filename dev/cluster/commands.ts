@@ -21,6 +21,9 @@ import {
 const UP_DEADLINE_MS = 120_000;
 const DOWN_DEADLINE_MS = 30_000;
 const POLL_MS = 200;
+/** As the stand-in's own agents. */
+const AGENT_CPUS = 4;
+const AGENT_MEMORY_MB = 4096;
 
 export interface DevPlace {
   readonly directory: string;
@@ -189,12 +192,22 @@ export async function devAgentAdd(options: DevAgentAddOptions): Promise<DevAgent
   const paths = devPaths(options.directory);
   const state = getRunning(paths);
   const settings = readJson<DevSettings>(paths.settings) ?? DEV_DEFAULTS;
-  const answer = await standIn(state, 'POST', '/stand-in/agents', {
-    disks: options.disks ?? settings.disksPerAgent,
-    diskSizeMb: options.diskSizeMb ?? settings.diskSizeMb,
+  const name = nextAgentName(await listAgents(state));
+  const disk = { kind: 'mount', sizeMb: options.diskSizeMb ?? settings.diskSizeMb };
+  await standIn(state, 'POST', '/stand-in/agents', {
+    name,
     ...(options.zone === null ? {} : { zone: options.zone }),
+    cpus: AGENT_CPUS,
+    mem: AGENT_MEMORY_MB,
+    disks: Array.from({ length: options.disks ?? settings.disksPerAgent }, () => disk),
   });
-  return answer as DevAgent;
+  return getAgent(state, name);
+}
+
+function nextAgentName(agents: readonly DevAgent[]): string {
+  let number = agents.length + 1;
+  while (agents.some((agent) => agent.name === `agent${number}`)) number += 1;
+  return `agent${number}`;
 }
 
 /** Like a power cut: the agent and everything on it are gone at once. */
@@ -218,18 +231,40 @@ async function actOnAgent(
   const state = getRunning(devPaths(options.directory));
   const name = encodeURIComponent(options.agent);
   await standIn(state, 'POST', `/stand-in/agents/${name}/${action}`, {});
+  return getAgent(state, options.agent);
+}
+
+async function getAgent(state: DevState, name: string): Promise<DevAgent> {
   const agents = await listAgents(state);
-  const agent = agents.find((candidate) => candidate.name === options.agent);
+  const agent = agents.find((candidate) => candidate.name === name);
   if (agent === undefined) {
-    throw new StorageError('not-found', `There is no agent "${options.agent}"`, {
+    throw new StorageError('not-found', `There is no agent "${name}"`, {
       agents: agents.map((candidate) => candidate.name).join(', '),
     });
   }
   return agent;
 }
 
+/** What the stand-in says of an agent, as far as it is of interest here. */
+interface StandInAgent {
+  readonly name: string;
+  readonly isRunning: boolean;
+  readonly executorPids: readonly number[];
+  readonly spec: {
+    readonly zone?: string;
+    readonly disks: readonly { readonly path?: string }[];
+  };
+}
+
 async function listAgents(state: DevState): Promise<readonly DevAgent[]> {
-  return (await standIn(state, 'GET', '/stand-in/agents')) as readonly DevAgent[];
+  const answer = await standIn(state, 'GET', '/stand-in/state');
+  return (answer as { readonly agents: readonly StandInAgent[] }).agents.map((agent) => ({
+    name: agent.name,
+    state: agent.isRunning ? 'running' : agent.executorPids.length > 0 ? 'stopped' : 'killed',
+    pid: agent.executorPids[0] ?? null,
+    zone: agent.spec.zone ?? null,
+    disks: agent.spec.disks.map((disk) => disk.path ?? 'root'),
+  }));
 }
 
 async function standIn(

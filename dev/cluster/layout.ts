@@ -28,7 +28,7 @@ export interface DevSettings {
   readonly fullAtPercent: number;
   readonly expandCooldownSeconds: number;
   readonly resyncMibPerSecond: number;
-  /** Zones are dealt to agents in turn; 0 for none. */
+  /** Zones are dealt to agents in turn. */
   readonly zones: number;
   /** Executors run from the packed artefact that the scheduler serves, as in production. */
   readonly useArtefact: boolean;
@@ -67,7 +67,7 @@ export const DEV_DEFAULTS: DevSettings = {
   fullAtPercent: 95,
   expandCooldownSeconds: 15,
   resyncMibPerSecond: 200,
-  zones: 0,
+  zones: 3,
   useArtefact: false,
 };
 

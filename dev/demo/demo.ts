@@ -41,7 +41,7 @@ const SETTINGS: DevSettings = {
   fullAtPercent: 95,
   expandCooldownSeconds: 5,
   resyncMibPerSecond: 200,
-  zones: 0,
+  zones: 3,
   useArtefact: true,
 };
 
