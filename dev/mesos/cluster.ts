@@ -1,0 +1,282 @@
+/**
+ * The Mesos stand-in: a master and any number of agents in one process, which speak the real v1 HTTP APIs, run
+ * real executor processes and keep volumes in real directories. Everything lives in one directory,
+ * from which a later process goes on: agents, reservations, volumes, even running executors.
+ */
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { StorageError } from '../../shared/base/errors.ts';
+import type { MaintenanceSchedule, Resource } from '../../shared/mesos/messages.ts';
+import { Agent } from './agent.ts';
+import { type AgentSpec, prepareDisks, REGION_DEFAULT } from './agent-spec.ts';
+import { handleControl } from './control-api.ts';
+import type { HttpServer } from './http-server.ts';
+import { updateSchedule } from './maintenance.ts';
+import { Master } from './master.ts';
+import { type Misbehaviour, MisbehaviourSwitch } from './misbehaviour.ts';
+import { createRedirector } from './redirector.ts';
+import { Timing } from './timing.ts';
+
+export type StandInOptions = {
+  /** Holds everything; made when it is not there. */
+  readonly directory: string;
+  /** Address of the master and of all agents. Default 127.0.0.1. */
+  readonly host?: string;
+  /** 0 takes any free port; default: the port of the last time in this directory, else 0. */
+  readonly masterPort?: number;
+  /** Mesos' intervals are divided by this. Default 1. */
+  readonly timeScale?: number;
+  /** Refuse with a clear message what a real Mesos passes over in silence. Default false. */
+  readonly lint?: boolean;
+  /** Principals and secrets for Basic authentication; missing: nobody is asked. */
+  readonly credentials?: Readonly<Record<string, string>>;
+  readonly region?: string;
+  readonly zone?: string;
+};
+
+type SavedCluster = { readonly masterPort: number; readonly agents: readonly AgentSpec[] };
+
+export type AgentState = {
+  readonly name: string;
+  /** Empty until the agent has registered. */
+  readonly agentId: string;
+  readonly port: number;
+  readonly isRunning: boolean;
+  readonly isRegistered: boolean;
+  readonly directory: string;
+  readonly executorPids: readonly number[];
+  readonly spec: AgentSpec;
+  readonly resources: readonly Resource[];
+};
+
+export type StandInState = {
+  readonly masterUrl: string;
+  readonly masterId: string;
+  readonly isMasterRunning: boolean;
+  readonly agents: readonly AgentState[];
+  readonly frameworks: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly isConnected: boolean;
+  }[];
+  readonly tasks: readonly {
+    readonly taskId: string;
+    readonly frameworkId: string;
+    readonly agentId: string;
+    readonly state: string;
+  }[];
+  readonly misbehaviour: Misbehaviour;
+};
+
+export class MesosStandIn {
+  readonly #options: StandInOptions;
+  readonly #host: string;
+  readonly #timing: Timing;
+  readonly #misbehaviour = new MisbehaviourSwitch();
+  readonly #master: Master;
+  readonly #agents = new Map<string, { readonly agent: Agent; readonly spec: AgentSpec }>();
+  readonly #redirectors: HttpServer[] = [];
+  #masterPort = 0;
+
+  private constructor(options: StandInOptions) {
+    this.#options = options;
+    this.#host = options.host ?? '127.0.0.1';
+    this.#timing = new Timing(options.timeScale ?? 1);
+    this.#master = new Master(
+      {
+        directory: options.directory,
+        host: this.#host,
+        hostname: this.#host,
+        region: options.region ?? REGION_DEFAULT,
+        zone: options.zone ?? 'zone1',
+        timing: this.#timing,
+        misbehaviour: this.#misbehaviour,
+        lint: options.lint ?? false,
+        credentials: options.credentials,
+      },
+      (request) => handleControl(this, request),
+    );
+  }
+
+  /** Starts the master, and the agents that the directory has from earlier. */
+  static async start(options: StandInOptions): Promise<MesosStandIn> {
+    mkdirSync(options.directory, { recursive: true });
+    const standIn = new MesosStandIn(options);
+    const saved = standIn.#load();
+    standIn.#masterPort = await standIn.#master.start(options.masterPort ?? saved?.masterPort ?? 0);
+    for (const spec of saved?.agents ?? []) standIn.#create(spec);
+    await Promise.all([...standIn.#agents.values()].map(({ agent }) => agent.start()));
+    standIn.#save();
+    return standIn;
+  }
+
+  get masterUrl(): string {
+    return `http://${this.#host}:${this.#masterPort}`;
+  }
+
+  get agentNames(): string[] {
+    return [...this.#agents.keys()];
+  }
+
+  #load(): SavedCluster | undefined {
+    const path = join(this.#options.directory, 'cluster.json');
+    return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as SavedCluster) : undefined;
+  }
+
+  #save(): void {
+    const agents = [...this.#agents.values()].map(({ spec }) => spec);
+    const state: SavedCluster = { masterPort: this.#masterPort, agents };
+    writeFileSync(join(this.#options.directory, 'cluster.json'), JSON.stringify(state, null, 2));
+  }
+
+  #agentDirectory(name: string): string {
+    return join(this.#options.directory, 'agents', name);
+  }
+
+  #create(spec: AgentSpec): Agent {
+    const agent = new Agent({
+      spec,
+      directory: this.#agentDirectory(spec.name),
+      ip: this.#host,
+      timeScale: this.#options.timeScale ?? 1,
+      lint: this.#options.lint ?? false,
+      misbehaviour: this.#misbehaviour,
+      master: this.#master,
+    });
+    this.#agents.set(spec.name, { agent, spec });
+    return agent;
+  }
+
+  #get(name: string): Agent {
+    const found = this.#agents.get(name);
+    if (found === undefined) {
+      const known = this.agentNames.join('", "');
+      throw new StorageError('not-found', `Agent "${name}" does not exist, known: "${known}"`);
+    }
+    return found.agent;
+  }
+
+  /** Adds and starts an agent; disks without a path get directories of the stand-in's own. */
+  async addAgent(given: AgentSpec): Promise<void> {
+    if (this.#agents.has(given.name)) {
+      throw new StorageError('already-exists', `Agent "${given.name}" exists already`);
+    }
+    const spec = prepareDisks(given, this.#agentDirectory(given.name));
+    const agent = this.#create(spec);
+    this.#save();
+    await agent.start();
+  }
+
+  /** Power-off: every executor dies, the master hears nothing until its pings time out. */
+  async killAgent(name: string): Promise<void> {
+    const agent = this.#get(name);
+    if (!agent.isRunning) return;
+    const { id } = agent;
+    await agent.powerOff();
+    this.#master.agentWentSilent(id);
+  }
+
+  /** The agent's process ends; executors go on, and the master notices at once. */
+  async stopAgent(name: string): Promise<void> {
+    const agent = this.#get(name);
+    if (!agent.isRunning) return;
+    const { id } = agent;
+    await agent.stop();
+    this.#master.agentStopped(id);
+  }
+
+  /** Starts an agent that was stopped or killed. */
+  async startAgent(name: string): Promise<void> {
+    const agent = this.#get(name);
+    if (!agent.isRunning) await agent.start();
+  }
+
+  /** Deletes the work directory of a stopped agent: it comes back as a new one, without reservations. */
+  wipeAgent(name: string): void {
+    const agent = this.#get(name);
+    if (agent.isRunning)
+      throw new StorageError('conflict', `Agent "${name}" is running, expected stopped`);
+    agent.wipe();
+  }
+
+  /** The master dies and comes back on the same port: frameworks and tasks are forgotten. */
+  async restartMaster(): Promise<void> {
+    await this.stopMaster();
+    await this.startMaster();
+  }
+
+  async stopMaster(): Promise<void> {
+    await this.#master.stop();
+    for (const { agent } of this.#agents.values()) agent.masterLost();
+  }
+
+  async startMaster(): Promise<void> {
+    if (!this.#master.isRunning) await this.#master.start(this.#masterPort, true);
+  }
+
+  /** A master that does not lead: 307 to the leader. Returns its URL. */
+  async addRedirectingMaster(port = 0): Promise<string> {
+    const leader = () => (this.#master.isRunning ? `${this.#host}:${this.#masterPort}` : undefined);
+    const server = createRedirector(leader);
+    this.#redirectors.push(server);
+    return `http://${this.#host}:${await server.listen(this.#host, port)}`;
+  }
+
+  setMaintenance(schedule: MaintenanceSchedule): void {
+    updateSchedule(this.#master.core, schedule);
+  }
+
+  misbehave(changes: Partial<Misbehaviour>): void {
+    this.#misbehaviour.set(changes);
+  }
+
+  /** Breaks the event streams of all schedulers once. */
+  dropStreams(): void {
+    this.#master.dropStreams();
+  }
+
+  state(): StandInState {
+    const { core } = this.#master;
+    return {
+      masterUrl: this.masterUrl,
+      masterId: core.masterId,
+      isMasterRunning: this.#master.isRunning,
+      agents: [...this.#agents.values()].map(({ agent, spec }) => ({
+        name: spec.name,
+        agentId: agent.id,
+        port: agent.port,
+        isRunning: agent.isRunning,
+        isRegistered: core.agents.get(agent.id)?.isConnected === true,
+        directory: this.#agentDirectory(spec.name),
+        executorPids: agent.executorPids,
+        spec,
+        resources: agent.total,
+      })),
+      frameworks: [...core.frameworks.values()].map(({ id, info, subscription }) => ({
+        id,
+        name: info.name,
+        isConnected: subscription !== undefined,
+      })),
+      tasks: [...core.tasks.values()].map((task) => ({
+        taskId: task.info.task_id.value,
+        frameworkId: task.frameworkId,
+        agentId: task.agentId,
+        state: task.isUnreachable ? 'TASK_UNREACHABLE' : task.state,
+      })),
+      misbehaviour: this.#misbehaviour.current,
+    };
+  }
+
+  /** Ends everything. With `keepExecutors` they go on, and a later start in this directory finds them. */
+  async close(options: { readonly keepExecutors?: boolean } = {}): Promise<void> {
+    const agents = [...this.#agents.values()].map(({ agent }) => agent);
+    const running = agents.filter((agent) => agent.isRunning);
+    const end = (agent: Agent) =>
+      options.keepExecutors === true ? agent.stop() : agent.powerOff();
+    await Promise.all(running.map(end));
+    await this.#master.stop();
+    await Promise.all(this.#redirectors.map((server) => server.close()));
+    this.#timing.close();
+  }
+}
