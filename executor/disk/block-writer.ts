@@ -160,6 +160,12 @@ export class BlockWriter {
       done(STATUS.noSpace);
       return;
     }
+    if (hasZeroChecksum(source.checksums, source.count)) {
+      if (!this.#core.announceZeros(row, table, source, source.checksums)) {
+        this.#putLater(row, source, done);
+        return;
+      }
+    }
     const slot = catalog.slot[row] ?? 0;
     const offset = slotOffset(slot) + source.block * BLOCK_BYTES;
     if (source.data.length > parts.tuning.syncWriteBytesMax) {
@@ -175,6 +181,18 @@ export class BlockWriter {
       return;
     }
     this.#account(row, table, source, done);
+  }
+
+  /** Once the journal has written what was announced. */
+  #putLater(row: number, source: BlockData, done: Done): void {
+    const { holds, journal } = this.#core;
+    const hold = holds.take(row, source.block, source.count, 'write');
+    journal.afterWritten((failure) => {
+      const waiters = holds.releaseQuietly(row, hold);
+      if (failure === null) this.#put(row, source, done);
+      else this.#core.finish('Writing the journal', failure, done);
+      for (const waiter of waiters) waiter();
+    });
   }
 
   #putLong(row: number, source: BlockData, offset: number, done: Done): void {
@@ -207,9 +225,6 @@ export class BlockWriter {
     if (!isAllData(table, source.block, source.count)) {
       const { checksums } = source;
       isRecorded = this.#core.changePresence(row, table, source, PRESENCE.data, checksums);
-    }
-    if (hasZeroChecksum(source.checksums, source.count)) {
-      isRecorded = this.#core.recordZeros(row, source, source.checksums) || isRecorded;
     }
     if (isRecorded) this.#core.afterWritten(done);
     else done(STATUS.ok);

@@ -121,6 +121,12 @@ export class Journal {
     this.#schedule();
   }
 
+  /** Writes what was appended at once; false when it has to wait for the end of a rotation. */
+  writeNow(): boolean {
+    this.#flushBuffer();
+    return this.#buffered === 0;
+  }
+
   /** `done` once all records appended so far are power-safe. */
   sync(done: SyncDone): void {
     this.#sync.request(done);

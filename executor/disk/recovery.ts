@@ -178,8 +178,10 @@ export class JournalReplay {
     if (row < 0) {
       // Not fresh and not there: a later record removes it, and the index knows that already.
       row = catalog.add(record, record.pg);
-      this.#books.tables.assign(row).fill(0, 0, TABLE_BYTES);
+      // All absent, but with the index's checksums: it may have been cleaned since, and then they count.
+      this.#tableOf(row).fill(0, 0, PRESENCE_BYTES);
       this.#books.tables.markDirty(row);
+      this.#touched.add(row);
       this.#removed.delete(nameOfExtent(record));
     }
     catalog.setSlot(row, record.slot);

@@ -216,21 +216,23 @@ export class StoreCore {
   }
 
   /**
-   * Data was written over data. Where it is zeros although the allocation may still be doubted,
-   * recovery must know that these zeros are real. Returns whether a record was needed.
+   * Zeros are about to be written over data whose allocation may still be doubted: recovery must know
+   * that they are real. On the disk before the zeros are, because a dying process may leave just those.
+   * False when that has to be waited for (the journal changes files): `afterWritten`, then again.
    */
-  recordZeros(
+  announceZeros(
     row: number,
+    table: Uint8Array,
     range: { readonly block: number; readonly count: number },
     checksums: Uint8Array,
   ): boolean {
-    if (this.#allocatedThrough <= this.#settledThrough) return false;
+    if (this.#allocatedThrough <= this.#settledThrough) return true;
+    const { data } = PRESENCE;
     const end = range.block + range.count;
     let isRecorded = false;
     for (let at = range.block; at < end; ) {
-      const next = zeroRunEnd(checksums, range.block, at, end);
-      if (isZeroChecksum(checksums, at - range.block)) {
-        const { data } = PRESENCE;
+      const next = zeroRunEnd(checksums, range.block, at, runEnd(table, at, end));
+      if (isZeroChecksum(checksums, at - range.block) && presenceAt(table, at) === data) {
         const count = next - at;
         this.#recordPresence(row, {
           block: at,
@@ -243,7 +245,7 @@ export class StoreCore {
       }
       at = next;
     }
-    return isRecorded;
+    return !isRecorded || this.journal.writeNow();
   }
 
   #recordPresence(
