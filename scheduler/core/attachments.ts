@@ -51,14 +51,7 @@ export function attachVolume(
     return { kind: 'done', id: volume.id };
   }
   const holder = state.facts.nodes.get(volume.attachedTo ?? node.id);
-  if (isNodeUp(state, holder) && !volume.isDetaching) {
-    const error = new StorageError(
-      'conflict',
-      `Cannot attach volume "${volume.name}" to ${describeNode(node)}: it is attached to ${describeNode(holder)}; detach it first, or use force if that node is dead`,
-      { volume: formatVolume(volume.id), attachedTo: formatNode(holder.id) },
-    );
-    return { kind: 'failed', error };
-  }
+  if (isNodeUp(state, holder) && !volume.isDetaching) return refuseHeld(volume, node, holder);
   return wait(state, { requestId, kind: 'attach', volume: volume.id, node: node.id }, now);
 }
 
@@ -114,6 +107,15 @@ function mayLeave(state: State, volume: VolumeRecord, nowMs: number): boolean {
   if (volume.attachedTo === null) return true;
   const node = state.facts.nodes.find(volume.attachedTo);
   return node === undefined || isCertainlyNotServing(state, node, nowMs);
+}
+
+function refuseHeld(volume: VolumeRecord, node: NodeRecord, holder: NodeRecord): CommandResult {
+  const error = new StorageError(
+    'conflict',
+    `Cannot attach volume "${volume.name}" to ${describeNode(node)}: it is attached to ${describeNode(holder)}; detach it first, or use force if that node is dead`,
+    { volume: formatVolume(volume.id), attachedTo: formatNode(holder.id) },
+  );
+  return { kind: 'failed', error };
 }
 
 function chooseNode(state: State, command: Attach): NodeRecord | StorageError {
@@ -222,8 +224,11 @@ function resolve(state: State, command: PendingCommand, now: Now): CommandResult
       attachNow(state, volume, node, now);
       return { kind: 'done', id: volume.id };
     }
-    if (node !== undefined && volume.attachedTo === node.id && !volume.isDetaching) {
-      return { kind: 'done', id: volume.id };
+    if (node !== undefined && volume.attachedTo !== null && !volume.isDetaching) {
+      if (volume.attachedTo === node.id) return { kind: 'done', id: volume.id };
+      // The old node has come back, or somebody else got the volume.
+      const holder = state.facts.nodes.get(volume.attachedTo);
+      if (isNodeUp(state, holder)) return refuseHeld(volume, node, holder);
     }
   }
   if (now.ms < command.deadlineMs) return null;

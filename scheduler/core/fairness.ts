@@ -10,17 +10,9 @@ import type { State } from './state.ts';
  */
 export function fairShareBytes(state: State, pool: string): number {
   const disks = poolDisks(state, pool).filter((disk) => diskUse(state, disk) !== 'leaving');
-  const held = new Map<DiskId, number>();
+  const held = heldBytes(state, pool);
   let totalBytes = 0;
-  for (const [disk, pgs] of state.work.pgsOfDisk) {
-    if (state.facts.disks.find(disk)?.pool !== pool) continue;
-    let bytes = 0;
-    for (const id of pgs) {
-      if (state.facts.pgs.get(id).inSync.includes(disk)) bytes += state.pgBytes.get(id) ?? 0;
-    }
-    held.set(disk, bytes);
-    totalBytes += bytes;
-  }
+  for (const bytes of held.values()) totalBytes += bytes;
   const capacity = disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
   if (capacity === 0) return 0;
   let lacking = 0;
@@ -47,6 +39,41 @@ export function fillDeviationRatio(state: State, pool: string): number {
   if (used === 0) return 0;
   const mean = used / capacity;
   return fills.reduce((most, fill) => Math.max(most, Math.abs(fill - mean) / mean), 0);
+}
+
+/**
+ * The same by where PGs are placed instead of what disks report: true at the moment when the last move is
+ * done, while disks still free what has left them.
+ */
+export function placedDeviationRatio(state: State, pool: string): number {
+  const held = heldBytes(state, pool);
+  const disks = poolDisks(state, pool).filter((disk) => diskUse(state, disk) === 'serving');
+  let used = 0;
+  let capacity = 0;
+  for (const disk of disks) {
+    used += held.get(disk.id) ?? 0;
+    capacity += disk.sizeBytes;
+  }
+  if (used === 0) return 0;
+  const mean = used / capacity;
+  return disks.reduce((most, disk) => {
+    const fill = (held.get(disk.id) ?? 0) / disk.sizeBytes;
+    return Math.max(most, Math.abs(fill - mean) / mean);
+  }, 0);
+}
+
+/** Bytes of the PGs that each disk of the pool has in sync. */
+function heldBytes(state: State, pool: string): ReadonlyMap<DiskId, number> {
+  const held = new Map<DiskId, number>();
+  for (const [disk, pgs] of state.work.pgsOfDisk) {
+    if (state.facts.disks.find(disk)?.pool !== pool) continue;
+    let bytes = 0;
+    for (const id of pgs) {
+      if (state.facts.pgs.get(id).inSync.includes(disk)) bytes += state.pgBytes.get(id) ?? 0;
+    }
+    held.set(disk, bytes);
+  }
+  return held;
 }
 
 function poolDisks(state: State, pool: string): DiskRecord[] {

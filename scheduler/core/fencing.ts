@@ -65,8 +65,8 @@ function whyFence(state: State, observed: ObservedNode, nowMs: number): string |
     if (nowMs - state.startedAtMs < graceMs) return null;
     return `it was not heard within ${formatDuration(graceMs)} of the manager's start`;
   }
-  const silence = nowMs - observed.lastReportAtMs;
-  return silence < silentMs ? null : `it was silent for ${formatDuration(silence)}`;
+  if (nowMs - observed.lastReportAtMs < silentMs) return null;
+  return `it was silent for ${formatDuration(silentMs)}`;
 }
 
 function fence(state: State, node: NodeRecord, reason: string, now: Now): void {

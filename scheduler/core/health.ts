@@ -97,6 +97,12 @@ export function nodeState(
     return { word: node.admin, reason };
   }
   const silence = observed === undefined ? null : silenceMs(observed, now.ms);
+  if (!node.isFenced && silence !== null && silence < state.options.silentMs) {
+    // A session that was lost a moment ago, or has just been opened.
+    return observed?.report === null
+      ? { word: 'starting', reason: 'Its executor said hello; its first report is awaited' }
+      : { word: 'up', reason: 'Its session was lost a moment ago; it holds its lease' };
+  }
   const heard =
     silence === null
       ? 'not heard since the manager started'

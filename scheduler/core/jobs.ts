@@ -9,7 +9,7 @@
 import { jobId, type PgId } from '../../shared/base/ids.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
-import { fairShareBytes, fillDeviationRatio } from './fairness.ts';
+import { fairShareBytes, placedDeviationRatio } from './fairness.ts';
 import { familyOf } from './members.ts';
 import type { DiskRecord, JobKind, JobPhase, JobRecord, PgRecord, PoolRecord } from './records.ts';
 import type { Now, State } from './state.ts';
@@ -81,7 +81,18 @@ export function creditMove(state: State, pg: PgRecord): void {
 /** Targets of a pool changed: the jobs that will bring the PGs there begin or grow. */
 export function noteReplan(state: State, pool: PoolRecord, cause: string, now: Now): void {
   const counts = countMoves(state).get(pool.name);
-  if (counts === undefined || counts.rebalance.moves === 0) return;
+  if (counts === undefined) return;
+  if (counts.rebuild.moves > 0 && findRunningJob(state, 'rebuild', pool.name) === null) {
+    const reason = `${cause}: ${counts.rebuild.moves} replicas are copied from those that are left`;
+    const rebuild = {
+      kind: 'rebuild',
+      subject: pool.name,
+      reason,
+      ...totals(counts.rebuild),
+    } as const;
+    sayStarted(state, startJob(state, rebuild, now), now);
+  }
+  if (counts.rebalance.moves === 0) return;
   const running = findRunningJob(state, 'rebalance', pool.name);
   const fair = (running?.doneBytes ?? 0) + fairShareBytes(state, pool.name);
   const figures = { fairShareBytes: fair, pgReplicasToMove: counts.rebalance.moves };
@@ -237,7 +248,7 @@ function balanceFigures(
   return {
     movedBytes: job.doneBytes,
     movedOverFairShareRatio: fair === 0 ? 0 : job.doneBytes / fair,
-    fillDeviationRatio: fillDeviationRatio(state, pool.name),
+    fillDeviationRatio: placedDeviationRatio(state, pool.name),
   };
 }
 

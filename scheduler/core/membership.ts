@@ -138,7 +138,11 @@ function removeFailed(
   const pg = state.facts.pgs.find(failure.pg);
   if (pg === undefined || pg.epoch !== failure.epoch || !isMember(pg, failure.disk)) return;
   const alsoFailing = all.filter((other) => other.pg === pg.id).map((other) => other.disk);
-  if (!isDiskRemovable(state, failure.disk, now.ms)) return;
+  // A node that fell silent when the failure began is a matter of its lease, not of one disk.
+  const node = state.facts.disks.get(failure.disk).node;
+  const heardAtMs = observedNode(state, node).lastReportAtMs;
+  if (heardAtMs <= now.ms - failure.sinceMs || !isDiskRemovable(state, failure.disk, now.ms))
+    return;
   // The gateway must be able to go on with somebody.
   if (pg.inSync.includes(failure.disk) && !hasOtherServing(state, pg, alsoFailing)) return;
   const without = (disks: readonly DiskId[]): DiskId[] => disks.filter((d) => d !== failure.disk);

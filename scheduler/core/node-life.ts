@@ -49,15 +49,19 @@ export function isCertainlyNotServing(state: State, node: NodeRecord, nowMs: num
   return node.isFenced && nowMs >= observed.leaseEndsAtMs;
 }
 
+/** A node that was heard within this part of `silentMs` follows the map; one report may be late. */
+const HEARD_RATIO = 0.6;
+
 /**
- * Whether the disk may be taken out of a PG now. While its node is being shut out it may still serve by the
- * last map it saw, so it stays until that is certainly over; a living node follows the map.
+ * Whether the disk may be taken out of a PG now. A living node follows the map. One that is silent may serve
+ * by the last map it saw, so it stays until that is certainly over.
  */
 export function isDiskRemovable(state: State, id: DiskId, nowMs: number): boolean {
   const disk = state.facts.disks.find(id);
   const node = disk === undefined ? undefined : state.facts.nodes.find(disk.node);
-  if (node === undefined || !node.isFenced) return true;
-  return isCertainlyNotServing(state, node, nowMs);
+  if (node === undefined || isCertainlyNotServing(state, node, nowMs)) return true;
+  const heardAtMs = state.nodes.get(node.id)?.lastReportAtMs ?? Number.NEGATIVE_INFINITY;
+  return isNodeUp(state, node) && nowMs - heardAtMs <= HEARD_RATIO * state.options.silentMs;
 }
 
 /** The disk's store is open on a node that is up: it can take and give data now. */

@@ -14,7 +14,7 @@ import {
   type MoveReason,
   planMoves,
 } from './move-plan.ts';
-import { isDiskLost, isDiskRemovable } from './node-life.ts';
+import { isDiskLost, isDiskRemovable, isDiskServing } from './node-life.ts';
 import {
   type PlacementDisk,
   type PlacementFamily,
@@ -174,6 +174,7 @@ function moveDisks(state: State, now: Now): MoveDisk[] {
       node: disk.node,
       isUsable: use === 'serving' && (distrust === undefined || now.ms >= distrust.untilMs),
       isLeaving: use === 'leaving',
+      isServing: isDiskServing(state, disk),
       usedBytes: observed?.usedBytes ?? 0,
       limitBytes: (observed?.capacityBytes ?? disk.sizeBytes) * fullAtRatio,
     });

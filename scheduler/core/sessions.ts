@@ -123,6 +123,10 @@ function findNode(state: State, hello: NodeHello): NodeRecord | string {
   if (hello.term > state.term) {
     return `node has followed a manager of term ${hello.term}, this one has term ${state.term}`;
   }
+  const { mapVersion } = state.facts.cluster;
+  if (hello.mapVersion > mapVersion) {
+    return `node has applied map ${hello.mapVersion}, the metadata store is at ${mapVersion}: an older store was put back; bring back the newest`;
+  }
   let forgotten: NodeRecord | null = null;
   for (const node of state.facts.nodes.values()) {
     if (node.agentId !== hello.agentId) continue;

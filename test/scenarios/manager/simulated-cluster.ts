@@ -20,6 +20,7 @@ import { step } from '../../../scheduler/core/step.ts';
 import type { DiskId, NodeId, PgId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB } from '../../../shared/base/units.ts';
 import type { ClusterMap } from '../../../shared/model/cluster-map.ts';
+import type { MemberFailure } from '../../../shared/model/node-report.ts';
 import { SimulatedExecutor, usedBytes } from './simulated-executor.ts';
 
 export const OPTIONS: ManagerOptions = {
@@ -32,7 +33,7 @@ export const OPTIONS: ManagerOptions = {
   leaseMs: 4000,
   silentMs: 2500,
   leaseMarginMs: 500,
-  memberFailureMs: 5000,
+  memberFailureMs: 2000,
   rebuildAfterMs: 60_000,
   resyncBytesPerSecond: 1,
   concurrentJoinsPerDisk: 4,
@@ -358,7 +359,11 @@ export class SimulatedCluster {
         const node = this.state.facts.disks.find(disk)?.node;
         const executor = node === undefined ? undefined : this.executors.get(node);
         if (executor === undefined || !executor.isAlive) continue;
-        if (this.state.facts.nodes.find(executor.node)?.isFenced !== true) continue;
+        // It may have been cut off right after a report.
+        const cutOffMs = this.nowMs - (executor.cutOffSinceMs ?? this.nowMs);
+        const isFenced = this.state.facts.nodes.find(executor.node)?.isFenced === true;
+        if (!isFenced && cutOffMs <= 0.6 * this.options.silentMs + TICK_MS) continue;
+        if (this.state.facts.disks.find(disk)?.phase === 'failed') continue;
         expect(
           executor.leaseUntilMs,
           `lease of n${executor.node}, left out of pg${id}`,
@@ -401,6 +406,8 @@ export class SimulatedCluster {
 
   #drive(executor: SimulatedExecutor): void {
     if (!executor.isAlive) return;
+    if (this.#isReached(executor)) executor.cutOffSinceMs = null;
+    else executor.cutOffSinceMs ??= this.nowMs;
     if (!this.#isReached(executor)) {
       if (this.nowMs - executor.lastReportAtMs >= 1.5 * REPORT_MS) this.#askPeers(executor);
       return;
@@ -417,10 +424,30 @@ export class SimulatedCluster {
     executor.lastReportAtMs = this.nowMs;
     executor.sequence += 1;
     executor.sentAtMs.set(executor.sequence, this.nowMs);
-    const report = executor.report();
+    const report = { ...executor.report(), failures: this.#findFailures(executor) };
     this.#copyJoined(executor);
     const { session, sequence } = executor;
     this.step({ kind: 'node-report', session, sequence, report });
+  }
+
+  /** Its gateways write all the time, and miss the answers of members that are out of reach. */
+  #findFailures(executor: SimulatedExecutor): MemberFailure[] {
+    const missed = executor.missedSinceMs;
+    for (const peer of this.executors.values()) {
+      if (peer.isAlive && !peer.isIsolated) missed.delete(peer.node);
+      else missed.set(peer.node, missed.get(peer.node) ?? this.nowMs);
+    }
+    const failures = [...executor.failures];
+    for (const pg of executor.servedPgs()) {
+      for (const disk of [...pg.inSync, ...pg.joining]) {
+        const node = this.state.facts.disks.find(disk)?.node;
+        const since = node === undefined ? undefined : missed.get(node);
+        if (since === undefined) continue;
+        const sinceMs = this.nowMs - since;
+        failures.push({ pg: pg.id, epoch: pg.epoch, disk, reason: 'not connected', sinceMs });
+      }
+    }
+    return failures;
   }
 
   #askPeers(executor: SimulatedExecutor): void {

@@ -56,6 +56,10 @@ export class SimulatedExecutor {
   /** Gateways that have not closed although the map says so. */
   isGatewayStuck = false;
   incarnation = 1;
+  /** Since when its gateways miss an answer of a node. */
+  readonly missedSinceMs = new Map<NodeId, number>();
+  /** Since when the manager has not heard it, while it lives. */
+  cutOffSinceMs: number | null = null;
   readonly #joins = new Map<string, Join>();
   readonly #attachments = new Map<VolumeId, number>();
 
@@ -133,6 +137,17 @@ export class SimulatedExecutor {
   grants(asker: NodeId): boolean {
     const node = this.map?.nodes.find((each) => each.id === asker);
     return node !== undefined && !node.isFenced;
+  }
+
+  /** PGs of the volumes that its gateways serve. */
+  servedPgs(): ClusterMap['pgs'] {
+    const volumes = this.map?.volumes.filter((volume) => this.#attachments.has(volume.id)) ?? [];
+    if (volumes.length === 0) return [];
+    return (
+      this.map?.pgs.filter((pg) =>
+        volumes.some((v) => pg.id >= v.pgBase && pg.id < v.pgBase + v.pgCount),
+      ) ?? []
+    );
   }
 
   die(): void {
