@@ -58,7 +58,7 @@ function Header({ snapshot, state, ageMs, isStale }: HeaderProps): Markup {
       cluster &&
       html`<span class="meta">
           ${cluster.isMesosConnected ? 'Mesos connected' : html`<strong class="text-warn">Mesos not connected</strong>`}
-          · leading for ${formatDuration(cluster.uptimeSeconds * 1000)} · v${cluster.version}
+          ${' · '}leading for ${formatDuration(cluster.uptimeSeconds * 1000)} · v${cluster.version}
         </span>`
     }
     <span class="live ${isStale || !state.isConnected ? 'is-off' : ''}" id="connection" role="status">
@@ -94,8 +94,10 @@ function Panels({ snapshot, history }: { snapshot: SnapshotView; history: Histor
     <${HealthPanel} cluster=${snapshot.cluster} />
     <${CapacityPanel} cluster=${snapshot.cluster} pools=${snapshot.pools} />
     <${IoPanel} cluster=${snapshot.cluster} history=${history} />
-    <${PgPanel} summary=${snapshot.pgSummary} />
-    <${JobsPanel} jobs=${snapshot.jobs} at=${snapshot.at} />
+    <div class="stack">
+      <${PgPanel} summary=${snapshot.pgSummary} />
+      <${JobsPanel} jobs=${snapshot.jobs} at=${snapshot.at} />
+    </div>
     <${NodesPanel} nodes=${snapshot.nodes} disks=${snapshot.disks} pools=${snapshot.pools} />
     <${VolumesPanel} volumes=${snapshot.volumes} history=${history} />
     <${EventsPanel} events=${snapshot.events} at=${snapshot.at} />

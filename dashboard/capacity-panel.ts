@@ -24,7 +24,7 @@ export function CapacityPanel({ cluster, pools }: CapacityProps): Markup {
     }
     <${Legend} capacity=${capacity} />
     ${pools.length > 1 && pools.map((pool) => html`<${PoolRow} key=${pool.name} pool=${pool} />`)}
-    ${only !== undefined && html`<p class="muted small">${describePool(only)}</p>`}
+    ${only !== undefined && html`<${PoolFacts} pool=${only} />`}
   </section>`;
 }
 
@@ -76,6 +76,17 @@ function Legend({ capacity }: { capacity: CapacityView }): Markup {
     <div><dt><span class="key part-reserve"></span>Reserve for rebuilding</dt><dd>${formatBytes(capacity.reserveBytes)}</dd></div>
     <div><dt>Raw</dt><dd>${formatBytes(capacity.rawBytes)}</dd></div>
     <div><dt>Promised to volumes</dt><dd>${formatBytes(capacity.provisionedBytes)}</dd></div>
+  </dl>`;
+}
+
+/** A single pool has room for its settings. */
+function PoolFacts({ pool }: { pool: PoolView }): Markup {
+  const most = pool.diskCountMax === null ? '' : `, up to ${pool.diskCountMax} disks`;
+  return html`<dl class="facts">
+    <div><dt>Pool</dt><dd>${pool.name}${pool.isFull && html` <span class="tag tone-bad">full</span>`}</dd></div>
+    <div><dt>Replicas</dt><dd>${pool.defaultReplicas}, each on its own ${pool.failureDomain}</dd></div>
+    <div><dt>Expansion</dt><dd>${pool.isAutoExpand ? `by itself from ${formatRatio(pool.expandAtRatio)}${most}` : 'switched off'}</dd></div>
+    <div><dt>Evenness</dt><dd>every disk within ${(pool.fillDeviationRatio * 100).toFixed(1)} % of the mean</dd></div>
   </dl>`;
 }
 

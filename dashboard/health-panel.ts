@@ -1,7 +1,10 @@
 /** What is not as it should be, and what happens about it. A healthy cluster gets one quiet line. */
-import type { ClusterView } from '../shared/model/api-views.ts';
+import type { ClusterView, HealthReason } from '../shared/model/api-views.ts';
 import { HEALTH_TONES, plural } from './figures.ts';
 import { html, type Markup } from './html.ts';
+
+/** More push everything else off the screen; the rest folds away. */
+const SHOWN_MAX = 5;
 
 export function HealthPanel({ cluster }: { cluster: ClusterView }): Markup {
   const { reasons, health } = cluster;
@@ -18,16 +21,27 @@ export function HealthPanel({ cluster }: { cluster: ClusterView }): Markup {
   }
   return html`<section class="panel panel-health tone-${tone}" aria-labelledby="health-title">
     <h2 id="health-title">${health === 'critical' ? 'Needs you now' : 'Needs attention'}</h2>
-    <ul class="reasons">
-      ${reasons.map(
-        (reason) => html`<li key=${`${reason.subject} ${reason.message}`}>
-          <span class="subject">${reason.subject}</span>
-          <div>
-            <p>${reason.message}</p>
-            <p class="next"><span aria-hidden="true">→ </span><span class="hidden">Next: </span>${reason.next}</p>
-          </div>
-        </li>`,
-      )}
-    </ul>
+    <${ReasonList} reasons=${reasons.slice(0, SHOWN_MAX)} />
+    ${
+      reasons.length > SHOWN_MAX &&
+      html`<details>
+        <summary>and ${reasons.length - SHOWN_MAX} more</summary>
+        <${ReasonList} reasons=${reasons.slice(SHOWN_MAX)} />
+      </details>`
+    }
   </section>`;
+}
+
+function ReasonList({ reasons }: { reasons: readonly HealthReason[] }): Markup {
+  return html`<ul class="reasons">
+    ${reasons.map(
+      (reason) => html`<li key=${`${reason.subject} ${reason.message}`}>
+        <span class="subject">${reason.subject}</span>
+        <div>
+          <p>${reason.message}</p>
+          <p class="next"><span aria-hidden="true">→ </span><span class="hidden">Next: </span>${reason.next}</p>
+        </div>
+      </li>`,
+    )}
+  </ul>`;
 }

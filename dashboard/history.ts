@@ -7,7 +7,7 @@ import type { SnapshotView } from '../shared/model/stream-view.ts';
 
 export const HISTORY_MS = 5 * 60_000;
 /** What the chart of a page that was just opened covers. */
-export const HISTORY_MS_MIN = 60_000;
+export const HISTORY_MS_MIN = 30_000;
 
 export interface Sample {
   readonly atMs: number;

@@ -34,7 +34,7 @@ export function IoPanel({ cluster, history }: IoProps): Markup {
     <div class="io-rows">
       <${IoRow} title="Operations" unit="per second" series=${series} lines=${OPS} io=${io} format=${formatCount} />
       <${IoRow} title="Throughput" unit="" series=${series} lines=${BYTES} io=${io} format=${rate} />
-      <${IoRow} title="Latency" unit="mean" series=${series} lines=${LATENCY} io=${io}
+      <${IoRow} title="Latency" unit="(mean)" series=${series} lines=${LATENCY} io=${io}
         format=${(ms: number) => formatLatency(ms === 0 ? null : ms)} />
     </div>
   </section>`;

@@ -14,8 +14,9 @@ import {
 } from './figures.ts';
 import { html, type Markup } from './html.ts';
 
-/** From here on tiles are small. */
-const SMALL_FROM = 13;
+/** From here on tiles are small, and then without the name of the host. */
+const SMALL_FROM = 10;
+const DENSE_FROM = 25;
 /** More tiles than this nobody reads; a button shows them all. */
 const SHOWN_MAX = 120;
 
@@ -35,10 +36,11 @@ export function NodesPanel({ nodes, disks, pools }: NodesProps): Markup {
   );
   const shown = isAll ? sorted : sorted.slice(0, SHOWN_MAX);
   const open = nodes.find((node) => node.id === openId);
-  return html`<section class="panel panel-nodes" aria-labelledby="nodes-title">
+  return html`<section class="panel panel-nodes" aria-labelledby="nodes-title"
+    onKeyDown=${(event: KeyboardEvent) => event.key === 'Escape' && setOpenId('')}>
     <h2 id="nodes-title">Nodes and disks <span class="count">${describeCounts(nodes, disks)}</span></h2>
     ${nodes.length === 0 && html`<p class="muted">No node has joined yet. Nodes join by themselves when Mesos offers their disks.</p>`}
-    <div class="tiles ${nodes.length >= SMALL_FROM ? 'is-small' : ''}">
+    <div class="tiles ${tileSize(nodes.length)}">
       ${shown.map(
         (
           node,
@@ -49,6 +51,11 @@ export function NodesPanel({ nodes, disks, pools }: NodesProps): Markup {
     ${shown.length < nodes.length && html`<button type="button" class="more" onClick=${() => setAll(true)}>Show all ${nodes.length} nodes</button>`}
     ${open !== undefined && html`<${NodeDetail} node=${open} disks=${disksOf(open)} onClose=${() => setOpenId('')} />`}
   </section>`;
+}
+
+function tileSize(count: number): string {
+  if (count >= DENSE_FROM) return 'is-small is-dense';
+  return count >= SMALL_FROM ? 'is-small' : '';
 }
 
 function groupByNode(disks: readonly DiskView[]): Map<string, DiskView[]> {
@@ -97,7 +104,7 @@ function NodeTile({ node, disks, pools, isOpen, onToggle }: TileProps): Markup {
       ${disks.map((disk) => html`<${DiskColumn} key=${disk.id} disk=${disk} pool=${pools.find((pool) => pool.name === disk.pool)} />`)}
     </span>
     <span class="tile-foot">
-      <span>${formatRatio(node.capacity.usedRatio)} of ${formatBytes(node.capacity.rawBytes)}</span>
+      <span>${formatRatio(node.capacity.usedRatio)}<span class="tile-size"> of ${formatBytes(node.capacity.rawBytes)}</span></span>
       <span>${node.attachedVolumes.length > 0 ? plural(node.attachedVolumes.length, 'volume') : ''}</span>
     </span>
   </button>`;
@@ -126,7 +133,7 @@ interface DetailProps {
 function NodeDetail({ node, disks, onClose }: DetailProps): Markup {
   const facts = [
     node.state + (node.stateReason === '' ? '' : `: ${node.stateReason}`),
-    node.zone === null ? '' : `zone ${node.zone}`,
+    [node.zone, node.region].filter((part) => part !== null).join(', '),
     node.dataAddress ?? '',
     node.memoryBytes === null ? '' : `executor uses ${formatBytes(node.memoryBytes)} of memory`,
     `agent ${node.agentId}`,
