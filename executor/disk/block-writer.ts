@@ -259,7 +259,7 @@ export class BlockWriter {
    * answer comes after both, because bytes that stay behind could be taken for data one day.
    */
   #clear(row: number, range: BlockRange, value: number, done: Done): void {
-    const { catalog, journal, slabs } = this.#core;
+    const { catalog, journal, holds } = this.#core;
     const table = this.#core.tableOf(row);
     if (table === null) {
       done(STATUS.diskFailed);
@@ -282,14 +282,27 @@ export class BlockWriter {
     }
     if (held === null) {
       this.#core.afterWritten(done);
-      return;
+    } else if (journal.writeNow()) {
+      this.#wipe(row, held, done);
+    } else {
+      const hold = holds.take(row, range.block, range.count, 'write');
+      journal.afterWritten((failure) => {
+        const waiters = holds.releaseQuietly(row, hold);
+        if (failure === null) this.#wipe(row, held, done);
+        else this.#core.finish('Writing the journal', failure, done);
+        for (const waiter of waiters) waiter();
+      });
     }
-    const slot = catalog.slot[row] ?? NO_SLOT;
+  }
+
+  /** Zeros a little, punches much. */
+  #wipe(row: number, range: BlockRange, done: Done): void {
+    const slot = this.#core.catalog.slot[row] ?? NO_SLOT;
     assert(slot !== NO_SLOT, 'an extent with data has a slot', { row });
-    const slab = slabs.of(slot);
-    const offset = slotOffset(slot) + held.block * BLOCK_BYTES;
-    const bytes = held.count * BLOCK_BYTES;
-    if (held.count < PUNCH_BLOCKS_MIN) {
+    const slab = this.#core.slabs.of(slot);
+    const offset = slotOffset(slot) + range.block * BLOCK_BYTES;
+    const bytes = range.count * BLOCK_BYTES;
+    if (range.count < PUNCH_BLOCKS_MIN) {
       try {
         slab.file.writeSync(ZEROS.subarray(0, bytes), offset);
         this.#wrote(slab, bytes);

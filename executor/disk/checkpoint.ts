@@ -37,11 +37,26 @@ const SCAN_ROWS = 64 * 1024;
 /** Until a checkpoint that met a full index is tried again. */
 const RETRY_MS = 1000;
 
+/** A table whose content is in a commit, and its token in the cache. */
+interface SavedTable {
+  readonly row: number;
+  readonly token: number;
+}
+
+interface Commit {
+  readonly changes: readonly IndexChange[];
+  readonly saved: readonly SavedTable[];
+  readonly done: SyncDone;
+}
+
 export class Checkpoint {
   readonly #core: StoreCore;
   #isRunning = false;
   #retryAt = 0;
   #waiters: SyncDone[] = [];
+  /** Bounded: one of the checkpoint, one of cleaning, and one per extent whose stamp is being weakened. */
+  #commits: Commit[] = [];
+  #isCommitting = false;
 
   constructor(core: StoreCore) {
     this.#core = core;
@@ -93,11 +108,10 @@ export class Checkpoint {
   /** Makes checksums and presence of these rows durable in the index, as they are now. */
   saveTables(rows: readonly number[], done: SyncDone): void {
     const changes: IndexChange[] = [];
-    const saved: number[] = [];
+    const saved: SavedTable[] = [];
     for (const row of rows) {
       if (!this.#core.tables.isDirty(row)) continue;
-      changes.push(this.#tableChange(row));
-      saved.push(row);
+      saved.push(this.#saveTable(row, changes));
     }
     this.#commit(changes, saved, done);
   }
@@ -122,18 +136,18 @@ export class Checkpoint {
     };
   }
 
-  #tableChange(row: number): IndexChange {
+  #saveTable(row: number, changes: IndexChange[]): SavedTable {
     const { catalog, tables } = this.#core;
     const table = present(tables.find(row), 'a dirty table');
-    tables.beginSave(row);
-    return { key: tableKey(catalog.addressOf(row)), value: encodeTable(table) };
+    changes.push({ key: tableKey(catalog.addressOf(row)), value: encodeTable(table) });
+    return { row, token: tables.beginSave(row) };
   }
 
   #saveRows(from: number, done: () => void, fail: SyncDone): void {
     const { catalog, tables } = this.#core;
     const changes: IndexChange[] = [];
     const rows: number[] = [];
-    const saved: number[] = [];
+    const saved: SavedTable[] = [];
     let row = from;
     const end = Math.min(catalog.rowEnd, from + SCAN_ROWS);
     for (; row < end && rows.length < BATCH_ROWS; row += 1) {
@@ -142,8 +156,7 @@ export class Checkpoint {
       if ((flags & ROW.changed) === 0 && !hasNewTable) continue;
       changes.push(this.entryChange(row));
       if (hasNewTable) {
-        changes.push(this.#tableChange(row));
-        saved.push(row);
+        saved.push(this.#saveTable(row, changes));
       }
       catalog.setFlags(row, 0, ROW.changed);
       rows.push(row);
@@ -216,23 +229,34 @@ export class Checkpoint {
     }
   }
 
-  /** The journal first, then the index. `saved`: rows whose tables are among the changes. */
-  #commit(changes: readonly IndexChange[], saved: readonly number[], done: SyncDone): void {
+  /**
+   * The journal first, then the index, one commit at a time and in order: a later one may hold a newer
+   * version of the same table. `saved`: rows whose tables are among the changes. Without changes it
+   * waits for the commits before it.
+   */
+  #commit(changes: readonly IndexChange[], saved: readonly SavedTable[], done: SyncDone): void {
+    this.#commits.push({ changes, saved, done });
+    if (!this.#isCommitting) this.#commitNext();
+  }
+
+  #commitNext(): void {
+    const commit = this.#commits.shift();
+    if (commit === undefined) return;
+    this.#isCommitting = true;
     const { journal, tables, parts } = this.#core;
-    if (changes.length === 0) {
-      done(null);
+    const finish: SyncDone = (failure) => {
+      for (const { row, token } of commit.saved) tables.endSave(row, token, failure === null);
+      this.#isCommitting = false;
+      commit.done(failure);
+      if (!this.#isCommitting) this.#commitNext();
+    };
+    if (commit.changes.length === 0) {
+      finish(null);
       return;
     }
-    const finish: SyncDone = (failure) => {
-      for (const row of saved) {
-        tables.endSave(row);
-        if (failure !== null && this.#core.catalog.table[row] !== -1) tables.markDirty(row);
-      }
-      done(failure);
-    };
     journal.sync((failure) => {
       if (failure !== null) finish(failure);
-      else parts.index.commit(changes, finish);
+      else parts.index.commit(commit.changes, finish);
     });
   }
 }

@@ -11,8 +11,6 @@ const TABLE = {
   used: 1,
   /** Newer than the index. */
   dirty: 2,
-  /** A commit that holds its content is under way. */
-  saving: 4,
 } as const;
 
 /** Tables per allocation: 272 KiB each. */
@@ -22,8 +20,13 @@ export class TableCache {
   readonly #catalog: ExtentCatalog;
   readonly #countMax: number;
   readonly #tables: Uint8Array[] = [];
-  #flags: number[] = [];
-  #rows: number[] = [];
+  readonly #flags: number[] = [];
+  readonly #rows: number[] = [];
+  /** Commits under way that hold its content. */
+  readonly #saves: number[] = [];
+  /** Differs with every assignment of a table: a save of the last owner's does not end a new owner's. */
+  readonly #tokens: number[] = [];
+  #nextToken = 1;
   readonly #free: number[] = [];
   #hand = 0;
   pinnedCount = 0;
@@ -47,6 +50,8 @@ export class TableCache {
     const table = this.#free.pop() ?? this.#evict() ?? this.#grow();
     this.#rows[table] = row;
     this.#flags[table] = TABLE.used;
+    this.#tokens[table] = this.#nextToken;
+    this.#nextToken += 1;
     this.#catalog.table[row] = table;
     return this.#tables[table] as Uint8Array;
   }
@@ -54,7 +59,7 @@ export class TableCache {
   markDirty(row: number): void {
     const table = this.#catalog.table[row] ?? -1;
     const before = this.#flags[table] ?? 0;
-    if ((before & (TABLE.dirty | TABLE.saving)) === 0) this.pinnedCount += 1;
+    if (!this.#isPinned(table)) this.pinnedCount += 1;
     this.#flags[table] = before | TABLE.dirty;
   }
 
@@ -63,27 +68,28 @@ export class TableCache {
     return table >= 0 && ((this.#flags[table] ?? 0) & TABLE.dirty) !== 0;
   }
 
-  /** Its content of now is about to be committed. */
-  beginSave(row: number): void {
+  /** Its content of now is about to be committed. Returns what `endSave` wants. */
+  beginSave(row: number): number {
     const table = this.#catalog.table[row] ?? -1;
-    this.#flags[table] = ((this.#flags[table] ?? 0) & ~TABLE.dirty) | TABLE.saving;
+    this.#flags[table] = (this.#flags[table] ?? 0) & ~TABLE.dirty;
+    this.#saves[table] = (this.#saves[table] ?? 0) + 1;
+    return this.#tokens[table] ?? 0;
   }
 
-  /** The commit is over. The row may have been removed meanwhile: then there is nothing to do. */
-  endSave(row: number): void {
+  /** The commit is over. The row may have been removed meanwhile, or even made again. */
+  endSave(row: number, token: number, isSaved: boolean): void {
     const table = this.#catalog.table[row] ?? -1;
-    if (table < 0 || this.#rows[table] !== row) return;
-    const before = this.#flags[table] ?? 0;
-    if ((before & TABLE.saving) === 0) return;
-    this.#flags[table] = before & ~TABLE.saving;
-    if ((before & TABLE.dirty) === 0) this.pinnedCount -= 1;
+    if (table < 0 || this.#tokens[table] !== token) return;
+    this.#saves[table] = (this.#saves[table] ?? 0) - 1;
+    if (!isSaved) this.#flags[table] = (this.#flags[table] ?? 0) | TABLE.dirty;
+    if (!this.#isPinned(table)) this.pinnedCount -= 1;
   }
 
   /** Forgets the row's table, saved or not. */
   drop(row: number): void {
     const table = this.#catalog.table[row] ?? -1;
     if (table < 0) return;
-    if (((this.#flags[table] ?? 0) & (TABLE.dirty | TABLE.saving)) !== 0) this.pinnedCount -= 1;
+    if (this.#isPinned(table)) this.pinnedCount -= 1;
     this.#release(table);
     this.#free.push(table);
   }
@@ -92,6 +98,11 @@ export class TableCache {
     this.#catalog.table[this.#rows[table] ?? -1] = -1;
     this.#rows[table] = -1;
     this.#flags[table] = 0;
+    this.#saves[table] = 0;
+  }
+
+  #isPinned(table: number): boolean {
+    return ((this.#flags[table] ?? 0) & TABLE.dirty) !== 0 || (this.#saves[table] ?? 0) > 0;
   }
 
   /** Null while the cache may still grow, and when everything in it is pinned. */
@@ -102,7 +113,7 @@ export class TableCache {
       const table = this.#hand;
       this.#hand = (this.#hand + 1) % this.#tables.length;
       const flags = this.#flags[table] ?? 0;
-      if ((flags & (TABLE.dirty | TABLE.saving)) !== 0) continue;
+      if (this.#isPinned(table)) continue;
       if ((flags & TABLE.used) !== 0) {
         this.#flags[table] = flags & ~TABLE.used;
         continue;
@@ -121,6 +132,8 @@ export class TableCache {
       this.#tables.push(chunk.subarray(index * TABLE_BYTES, (index + 1) * TABLE_BYTES));
       this.#flags.push(0);
       this.#rows.push(-1);
+      this.#saves.push(0);
+      this.#tokens.push(0);
       if (index > 0) this.#free.push(first + index);
     }
     return first;
