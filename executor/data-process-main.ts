@@ -13,6 +13,7 @@ import { TcpNetwork } from '../shared/node/tcp-network.ts';
 import type { Log, LogLevel } from '../shared/ports.ts';
 import type { DataProcessStart, FromDataProcess, ToDataProcess } from './data-process-messages.ts';
 import { openExtentStore } from './disk/extent-store-open.ts';
+import { BufferPool } from './gateway/buffer-pool.ts';
 import { NodeDataPlane } from './node-data-plane.ts';
 import { serveVolumes, type VolumeExports } from './volume-exports.ts';
 
@@ -50,9 +51,11 @@ export function runDataProcess(logLevel: LogLevel): void {
 }
 
 async function start(message: DataProcessStart, log: Log): Promise<Running> {
+  const pool = new BufferPool();
   const exports = await serveVolumes(
     { host: message.host, port: message.nbdPort, socketDirectory: message.socketDirectory },
     log,
+    pool,
   );
   const local = new LocalNetwork((action) => process.nextTick(action));
   const tcp = new TcpNetwork(await chooseReceiveMode());
@@ -78,6 +81,7 @@ async function start(message: DataProcessStart, log: Log): Promise<Running> {
           { disk: new LinuxDisk(disk.path), clock: systemClock, log },
         ),
       startExport: exports.start,
+      pool,
       resources: () => ({
         cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
         memoryBytes: process.memoryUsage.rss(),

@@ -5,9 +5,17 @@
 import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import type { NodeReport } from '../shared/model/node-report.ts';
-import type { Clock, Connection, ConnectionHandlers, Listener, Log, Network } from '../shared/ports.ts';
+import type {
+  Clock,
+  Connection,
+  ConnectionHandlers,
+  Listener,
+  Log,
+  Network,
+} from '../shared/ports.ts';
 import type { BackgroundLimits, DataPlane, DiskAssignment } from './data-plane.ts';
 import { Attachments, type StartExport } from './gateway/attachments.ts';
+import { BufferPool } from './gateway/buffer-pool.ts';
 import { REQUEST_DEADLINE_MS } from './gateway/volume-device.ts';
 import { Lease } from './lease.ts';
 import { MapIndex } from './map-index.ts';
@@ -33,6 +41,8 @@ export interface NodeDataPlaneModules {
   readonly network: Network;
   readonly openStore: OpenStore;
   readonly startExport: StartExport;
+  /** Of the clients' server, when it gives back the buffers of answered reads. */
+  readonly pool?: BufferPool;
   /** Of this process. */
   readonly resources: () => { readonly cpuSeconds: number; readonly memoryBytes: number };
 }
@@ -173,16 +183,17 @@ export class NodeDataPlane implements DataPlane {
     if (this.#parts !== null) return this.#parts;
     const { clock, log, network, startExport } = this.#modules;
     const { clusterId } = this.#options;
+    const pool = this.#modules.pool ?? new BufferPool();
     const map = this.#map;
     const lease = this.#lease;
     const onUrgent = (): void => this.#onUrgent();
     const server = new ReplicaServer({ clusterId, self }, { clock, log, map, lease });
     for (const disk of this.#disks.opened) server.disks.set(disk.id, disk);
-    const peers = new PeerSet(
-      { clusterId, self, localAddress: LOCAL_ADDRESS },
-      map,
-      { network, clock, log },
-    );
+    const peers = new PeerSet({ clusterId, self, localAddress: LOCAL_ADDRESS }, map, {
+      network,
+      clock,
+      log,
+    });
     const resync = new Resync(
       { limits: this.#limits, forgetAfterMs: this.#options.forgetAfterMs ?? FORGET_AFTER_MS },
       { clock, log, map, peers, server, onUrgent },
@@ -193,7 +204,7 @@ export class NodeDataPlane implements DataPlane {
         requestDeadlineMs: this.#options.requestDeadlineMs ?? REQUEST_DEADLINE_MS,
         drainMs: DRAIN_MS,
       },
-      { clock, log, map, lease, peers, onUrgent, startExport },
+      { clock, log, map, lease, peers, onUrgent, startExport, pool },
     );
     this.#parts = { self, peers, server, resync, attachments };
     return this.#parts;

@@ -8,6 +8,7 @@ import { StorageError } from '../shared/base/errors.ts';
 import type { MapVolume } from '../shared/model/cluster-map.ts';
 import type { Log } from '../shared/ports.ts';
 import type { StartExport } from './gateway/attachments.ts';
+import type { BufferPool } from './gateway/buffer-pool.ts';
 import type { NbdExport } from './gateway/nbd-handshake.ts';
 import { type NbdEndpoint, NbdListener } from './gateway/nbd-listener.ts';
 
@@ -25,10 +26,11 @@ export interface VolumeExports {
   close(): Promise<void>;
 }
 
-/** Rejects with `unavailable` when the port is in use. */
+/** Rejects with `unavailable` when the port is in use. `pool`: the gateways' own, so that reads need no allocation. */
 export async function serveVolumes(
   options: VolumeExportsOptions,
   log: Log,
+  pool: BufferPool,
 ): Promise<VolumeExports> {
   const served = new Map<string, NbdExport>();
   const listener = new NbdListener(
@@ -36,7 +38,7 @@ export async function serveVolumes(
       find: (name) => served.get(name) ?? null,
       list: () => [...served.values()],
     },
-    { log },
+    { log, pool },
   );
   const tcp = await listener.listen({ host: options.host, port: options.port });
   makeSocketDirectory(options.socketDirectory);

@@ -81,6 +81,8 @@ export class Piece implements ReplyTarget {
   badFirst = 0;
   badLast = -1;
   issuedMs = 0;
+  /** Reads: the part of the answer's buffer that a local replica is filling right now. */
+  target: Buffer | null = null;
   /** Earliest time of the next attempt after a refusal. */
   retryMs = 0;
   #attempt = 0;

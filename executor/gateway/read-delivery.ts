@@ -3,11 +3,14 @@ import { assert } from '../../shared/base/assert.ts';
 import { BLOCK_BYTES } from '../../shared/base/units.ts';
 import { PRESENCE } from '../../shared/wire/data-protocol.ts';
 import type { BlockRequest, BlockStatus } from './block-device.ts';
+import { type BufferPool, POOLED_BYTES_MAX } from './buffer-pool.ts';
 import type { Piece } from './piece.ts';
 import type { ReadResult } from './read-path.ts';
 import { Slab } from './slab.ts';
 
 const slab = new Slab();
+/** Smaller ones are cut from slabs: the pool's smallest class would waste most of its memory. */
+const POOLED_BYTES_MIN = 4096;
 
 /** A copy that its holder may keep. */
 export function copyOut(bytes: Uint8Array): Buffer {
@@ -16,20 +19,20 @@ export function copyOut(bytes: Uint8Array): Buffer {
   return copy;
 }
 
+/** Memory for a read's answer. Powers of two come from the pool that the clients' server gives back to. */
+export function takeBuffer(pool: BufferPool, length: number): Buffer {
+  const isPooled = length >= POOLED_BYTES_MIN && length <= POOLED_BYTES_MAX;
+  return isPooled && (length & (length - 1)) === 0 ? pool.take(length) : slab.take(length);
+}
+
 /** Puts what a read piece brought where the client expects it. */
-export function fillBuffer(request: BlockRequest, piece: Piece, result: ReadResult): void {
+export function fillBuffer(buffer: Buffer, piece: Piece, result: ReadResult): void {
   const { skip, byteLength, bufferOffset } = piece;
   const { data } = result;
-  if (data !== null && request.data === null && byteLength === request.length && result.isKept) {
-    // The whole answer in memory that stays: no copy.
-    const whole = Buffer.from(data.buffer, data.byteOffset + skip, byteLength);
-    request.data = whole;
-    return;
-  }
-  request.data ??= slab.take(request.length);
-  if (data === null) request.data.fill(0, bufferOffset, bufferOffset + byteLength);
-  else if (skip === 0 && byteLength === data.length) request.data.set(data, bufferOffset);
-  else request.data.set(data.subarray(skip, skip + byteLength), bufferOffset);
+  if (data === null) buffer.fill(0, bufferOffset, bufferOffset + byteLength);
+  else if (piece.target === data) return;
+  else if (skip === 0 && byteLength === data.length) buffer.set(data, bufferOffset);
+  else buffer.set(data.subarray(skip, skip + byteLength), bufferOffset);
 }
 
 /** Whole blocks: what was there, with the client's bytes (or zeros) laid over. Null: the client left. */

@@ -11,11 +11,10 @@ import { findMismatch } from './block-checksums.ts';
 import type { Piece } from './piece.ts';
 import { frameFor, type VolumeContext } from './volume-context.ts';
 
-/** What a read brought; `data` null means zeros. Valid until the call returns unless `isKept`. */
+/** What a read brought; `data` null means zeros. Valid until the call returns. */
 export interface ReadResult {
   readonly data: Uint8Array | null;
   readonly checksums: Uint8Array | null;
-  readonly isKept: boolean;
 }
 
 export type ReadDelivery = (piece: Piece, result: ReadResult) => void;
@@ -57,6 +56,12 @@ export class ReadPath {
     const op = piece.kind === 'presence' ? OP.presence : OP.read;
     const peer = context.linkOf(disk).usablePeer();
     const frame = frameFor(context, piece, op, disk);
+    // A replica that is asked for the second time may still be writing into what it was lent before.
+    if (piece.target !== null) context.retireBuffer(piece);
+    if (peer?.isLocal === true) {
+      piece.target = context.targetOf(piece);
+      frame.target = piece.target;
+    }
     if (peer === null || !peer.send(frame, piece, piece.tokenOf(member))) {
       this.#waitForAny(piece);
       return;
@@ -79,6 +84,7 @@ export class ReadPath {
       return;
     }
     const context = this.#context;
+    piece.target = null;
     const link = context.linkOf(piece.members[member] as DiskId);
     switch (frame.status) {
       case STATUS.staleEpoch:
@@ -106,11 +112,11 @@ export class ReadPath {
   #accept(piece: Piece, frame: DataFrame, member: number): void {
     const { data, checksums } = frame;
     if (piece.kind === 'presence') {
-      this.#deliver(piece, { data, checksums: null, isKept: false });
+      this.#deliver(piece, { data, checksums: null });
       return;
     }
     if ((frame.flags & FLAG.zeros) !== 0) {
-      this.#deliver(piece, { data: null, checksums: null, isKept: true });
+      this.#deliver(piece, { data: null, checksums: null });
       return;
     }
     if (data === null || checksums === null || data.length !== piece.count * BLOCK_BYTES) {
@@ -119,7 +125,7 @@ export class ReadPath {
     }
     const mismatch = findMismatch(data, checksums, 0);
     if (mismatch < 0) {
-      this.#deliver(piece, { data, checksums, isKept: !frame.isBodyTransient });
+      this.#deliver(piece, { data, checksums });
       return;
     }
     this.#noteBad(piece, member, data, checksums, mismatch);
@@ -133,6 +139,7 @@ export class ReadPath {
     first: number,
   ): void {
     const context = this.#context;
+    piece.target = null;
     const disk = piece.members[member] as DiskId;
     let last = first;
     let badCount = 0;

@@ -36,6 +36,10 @@ export interface VolumeContext {
   /** The piece cannot go on now: tried again soon, and whenever something changes. */
   stick(piece: Piece): void;
   complete(piece: Piece, error: BlockError | null): void;
+  /** Where a local replica may put the blocks of this read; null when they are not the answer as they are. */
+  targetOf(piece: Piece): Buffer | null;
+  /** The answer's buffer is lent to a read that was given up: it goes on in a copy. */
+  retireBuffer(piece: Piece): void;
   /** Every member has acked. */
   noteWritten(piece: Piece): void;
   /** A replica has accepted a higher generation. */

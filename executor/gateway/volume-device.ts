@@ -19,13 +19,14 @@ import type { Peer, PeerListener } from '../peer/peer.ts';
 import type { PeerSet } from '../peer/peer-set.ts';
 import { checksumsOf } from './block-checksums.ts';
 import type { BlockDevice, BlockError, BlockRequest } from './block-device.ts';
+import type { BufferPool } from './buffer-pool.ts';
 import { Cleaner } from './cleaner.ts';
 import { ExtentTable } from './extent-table.ts';
 import { collectFailures } from './failure-report.ts';
 import { Flusher } from './flusher.ts';
 import { type LinkOwner, MemberLink } from './member-links.ts';
 import { ClientOperation, Piece, type PieceKind, type PieceOwner } from './piece.ts';
-import { copyOut, fillBuffer, mergeBlocks, statusesOf } from './read-delivery.ts';
+import { copyOut, fillBuffer, mergeBlocks, statusesOf, takeBuffer } from './read-delivery.ts';
 import { ReadPath, type ReadResult } from './read-path.ts';
 import { splitRequest } from './request-splitter.ts';
 import type { VolumeContext, VolumeCounters } from './volume-context.ts';
@@ -43,6 +44,8 @@ export interface VolumeDeviceModules {
   readonly map: MapIndex;
   readonly lease: Lease;
   readonly peers: PeerSet;
+  /** Shared with the clients' server, which gives back the buffers of reads that it has answered. */
+  readonly pool: BufferPool;
   /** Something for the next report that should not wait. */
   readonly onUrgent: () => void;
 }
@@ -147,12 +150,12 @@ export class VolumeDevice
     const operation = new ClientOperation(request, this.clock.now());
     request.error = null;
     request.statuses = null;
-    if (request.op === 'read') request.data = null;
     if (this.#phase !== 'opening' && this.#phase !== 'serving') {
       request.error = 'shutdown';
       request.onDone(request);
       return;
     }
+    if (request.op === 'read') request.data = takeBuffer(this.#modules.pool, request.length);
     this.#operations.add(operation);
     if (request.op === 'flush') {
       this.#flusher.add(operation);
@@ -186,6 +189,20 @@ export class VolumeDevice
   stick(piece: Piece): void {
     this.#stuck.add(piece);
     this.#armPump();
+  }
+
+  targetOf(piece: Piece): Buffer | null {
+    const isWhole = piece.skip === 0 && piece.byteLength === piece.count * BLOCK_BYTES;
+    const buffer = piece.operation.request?.data ?? null;
+    if (piece.kind !== 'read' || !isWhole || buffer === null) return null;
+    if (piece.byteLength === buffer.length) return buffer;
+    return buffer.subarray(piece.bufferOffset, piece.bufferOffset + piece.byteLength);
+  }
+
+  retireBuffer(piece: Piece): void {
+    piece.target = null;
+    const request = piece.operation.request;
+    if (request?.op === 'read' && request.data !== null) request.data = copyOut(request.data);
   }
 
   noteWritten(piece: Piece): void {
@@ -357,7 +374,7 @@ export class VolumeDevice
     }
     if (piece.kind === 'presence') {
       request.statuses = statusesOf(request.statuses ?? [], piece, result.data);
-    } else fillBuffer(request, piece, result);
+    } else if (request.data !== null) fillBuffer(request.data, piece, result);
     if (piece.bad.length === 0 || result.data === null || result.checksums === null) {
       this.complete(piece, null);
       return;
@@ -396,6 +413,7 @@ export class VolumeDevice
     operation.request = null;
     this.#count(request, operation.startedMs);
     request.error = operation.error;
+    if (operation.error !== null && request.op === 'read') request.data = null;
     request.onDone(request);
   }
 
@@ -506,6 +524,8 @@ export class VolumeDevice
       if (!wasSent) this.complete(piece, null);
       else if (piece.data !== null) piece.data = copyOut(piece.data);
     }
+    // Somebody may still be writing into it.
+    if (request.op === 'read') request.data = null;
     request.error = 'io';
     request.onDone(request);
   }
@@ -559,6 +579,7 @@ export class VolumeDevice
       const request = operation.request;
       operation.request = null;
       if (request === null) continue;
+      if (request.op === 'read') request.data = null;
       request.error = 'shutdown';
       request.onDone(request);
     }

@@ -76,14 +76,7 @@ export class BlockOperations {
     request.extent = frame.extent;
     request.block = frame.block;
     request.count = frame.count;
-    const { count } = frame;
-    const tableBytes = count * 4;
-    const length = tableBytes + count * BLOCK_BYTES;
-    // Over TCP a small body is copied into the stream; otherwise whoever gets it keeps the memory.
-    const isLent = !session.isLocal && length <= SMALL_BODY_BYTES_MAX;
-    const memory = isLent ? operation.memory() : Buffer.allocUnsafeSlow(length);
-    request.checksums = memory.subarray(0, tableBytes);
-    request.data = memory.subarray(tableBytes, length);
+    operation.prepareRead(session.isLocal, frame);
     disk.store.read(request, operation.onRead);
   }
 
@@ -148,6 +141,22 @@ class Operation {
   memory(): Buffer {
     this.#memory ??= Buffer.allocUnsafeSlow(SMALL_BODY_BYTES_MAX);
     return this.#memory;
+  }
+
+  /** Where the blocks go. Over TCP a small body is copied into the stream, so its memory is used again. */
+  prepareRead(isLocal: boolean, frame: DataFrame): void {
+    const { count, target } = frame;
+    const tableBytes = count * 4;
+    const length = tableBytes + count * BLOCK_BYTES;
+    if (isLocal && target !== null) {
+      this.readRequest.checksums = new Uint8Array(tableBytes);
+      this.readRequest.data = target;
+      return;
+    }
+    const isLent = !isLocal && length <= SMALL_BODY_BYTES_MAX;
+    const memory = isLent ? this.memory() : Buffer.allocUnsafeSlow(length);
+    this.readRequest.checksums = memory.subarray(0, tableBytes);
+    this.readRequest.data = memory.subarray(tableBytes, length);
   }
 
   /** Copies a transient body, which is always a small one, into memory of this operation. */

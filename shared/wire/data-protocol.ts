@@ -110,6 +110,11 @@ export class DataFrame {
   checksums: Uint8Array | null = null;
   data: Uint8Array | null = null;
   /**
+   * Inside one process only: where the blocks of a `read` may be put (4096 × count bytes), instead of
+   * into memory of their own. Lent until the reply; never sent.
+   */
+  target: Uint8Array | null = null;
+  /**
    * True when the body lies in memory that is used again after the handler returned. Set by the
    * receiving side; `takeBody` copies then and only then.
    */
