@@ -170,6 +170,8 @@ function onEnded(
   status: TaskStatus,
   now: Now,
 ): void {
+  // What happened under an earlier manager says nothing about how the node does now.
+  const isNews = task.life !== 'unknown';
   const ranWell = task.life === 'alive' && now.ms - task.sinceMs >= WELL_AFTER_MS;
   noteLife(task, 'dead', status, now);
   const isDrain = notePlannedOutage(state, disk, status, now);
@@ -177,7 +179,7 @@ function onEnded(
     setPhase(state, disk, 'down', task.reason, now);
   }
   if (disk.phase === 'releasing' || disk.phase === 'failed' || disk.phase === 'lost') return;
-  if (!isDrain) countFailure(state, disk, status, ranWell, now);
+  if (!isDrain && isNews) countFailure(state, disk, status, ranWell, now);
 }
 
 /** Makes relaunches on this node wait, longer after each failure in a row. */

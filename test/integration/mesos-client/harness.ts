@@ -2,7 +2,7 @@
  * A scheduler's shell in its smallest form (state, subscription, a tick) against the Mesos stand-in over
  * real HTTP, with real executor processes. What the real shell commits is kept in memory here.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -38,6 +38,8 @@ export interface ShellOptions {
   readonly term?: number;
   readonly timing?: Partial<MesosTiming>;
   readonly credentials?: { readonly principal: string; readonly secret: string };
+  /** The process dies (for Mesos) right before its first ACCEPT leaves: facts are committed. */
+  readonly diesAtAccept?: boolean;
 }
 
 export class Shell {
@@ -48,10 +50,12 @@ export class Shell {
   readonly disconnects: string[] = [];
   readonly abdications: string[] = [];
   readonly #mesos: MesosScheduler;
+  readonly #diesAtAccept: boolean;
   readonly #ticker: NodeJS.Timeout;
 
   constructor(options: ShellOptions) {
     this.store = options.store ?? new Map();
+    this.#diesAtAccept = options.diesAtAccept ?? false;
     const entries = [...this.store].map(([key, value]) => ({ key, value }));
     const manager: ManagerOptions = {
       ...OPTIONS,
@@ -106,6 +110,7 @@ export class Shell {
 
   call(call: SchedulerCall): void {
     this.calls.push(call);
+    if (this.#diesAtAccept && call.type === 'ACCEPT') this.close();
     this.#mesos.call(call);
   }
 
@@ -197,6 +202,11 @@ export async function untilRunning(shell: Shell, count: number): Promise<void> {
   });
 }
 
-export function readText(path: string): string {
-  return readFileSync(path, 'utf8');
+/** What the executors of an agent wrote to standard error, all runs together. */
+export function executorOutput(world: World, agent = 0): string {
+  const { directory } = world.mesos.state().agents[agent] ?? { directory: '' };
+  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('/stderr') && !name.includes('/latest/'))
+    .map((name) => readFileSync(join(directory, name), 'utf8'))
+    .join('');
 }

@@ -16,6 +16,14 @@ const log = (line: string): void => {
   process.stderr.write(`${line}\n`);
 };
 
+function failAll(): void {
+  log('failing all');
+  for (const taskId of tasks) executor.update(taskId, 'TASK_FAILED', { message: 'disk error' });
+  tasks.clear();
+}
+
+process.on('SIGUSR2', failAll);
+
 const executor: MesosExecutor = createMesosExecutor({
   environment,
   contentType: process.env['TINY_JSON'] === '1' ? 'application/json' : 'application/x-protobuf',
@@ -41,10 +49,6 @@ const executor: MesosExecutor = createMesosExecutor({
     const text = data.toString('utf8');
     log(`message ${text}`);
     if (text.includes('"exit"')) process.exit(7);
-    if (text.includes('"fail"')) {
-      for (const taskId of tasks) executor.update(taskId, 'TASK_FAILED', { message: 'disk error' });
-      tasks.clear();
-    }
     if (text.includes('"ask"')) executor.sendMessage(encodeHint({ kind: 'where' }));
   },
   onShutdown() {
