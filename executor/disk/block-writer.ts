@@ -65,7 +65,7 @@ export class BlockWriter {
     assertRange(request.block, request.count);
     const { catalog } = this.#core;
     if (request.unmap && catalog.find(request.volume, request.layer, request.extent) < 0) {
-      done(STATUS.ok);
+      this.#core.afterWritten(done);
       return;
     }
     const row = this.#stamps.prepare(request, CLIENT_ZERO, () => this.zero(request, done), done);
@@ -217,16 +217,15 @@ export class BlockWriter {
 
   /** The bytes are in the slab: checksums, presence, answer. */
   #account(row: number, table: Uint8Array, source: BlockData, done: Done): void {
-    const { tables } = this.#core;
+    const { tables, journal } = this.#core;
     this.#core.touch(row);
     storeChecksums(table, source.block, source.checksums);
     tables.markDirty(row);
-    let isRecorded = false;
     if (!isAllData(table, source.block, source.count)) {
-      const { checksums } = source;
-      isRecorded = this.#core.changePresence(row, table, source, PRESENCE.data, checksums);
+      this.#core.changePresence(row, table, source, PRESENCE.data, source.checksums);
     }
-    if (isRecorded) this.#core.afterWritten(done);
+    // Also behind somebody else's record: it may be the one that makes these blocks data.
+    if (journal.isBuffered) this.#core.afterWritten(done);
     else done(STATUS.ok);
   }
 
@@ -272,7 +271,7 @@ export class BlockWriter {
     const held = dataSpan(table, range);
     this.#core.touch(row);
     if (!this.#core.changePresence(row, table, range, value, null)) {
-      done(STATUS.ok);
+      this.#core.afterWritten(done);
       return;
     }
     if (catalog.dataBlocks[row] === 0 && !catalog.hasFlag(row, ROW.held)) {

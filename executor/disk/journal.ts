@@ -111,6 +111,11 @@ export class Journal {
     return sequence;
   }
 
+  /** Whether records wait to be written. */
+  get isBuffered(): boolean {
+    return this.#buffered > 0;
+  }
+
   /** `done` once all records appended so far are written: they survive the death of the process. */
   afterWritten(done: SyncDone): void {
     if (this.#failure === null && this.#buffered === 0) {
