@@ -36,7 +36,9 @@ export function countedDisks(state: State, pool: string): DiskRecord[] {
   return [...state.facts.disks.values()].filter((disk) => {
     if (disk.pool !== pool) return false;
     const use = diskUse(state, disk);
-    return use === 'serving' || use === 'away' || (use === 'leaving' && disk.phase === 'serving');
+    if (use === 'serving' || use === 'away') return true;
+    // A leaving disk counts while its data is there: what it holds still has to go somewhere.
+    return use === 'leaving' && disk.phase === 'serving' && memberCount(state, disk.id) > 0;
   });
 }
 
@@ -185,7 +187,7 @@ function beginExpansion(state: State, begin: Begin, now: Now): void {
       reason,
       movesTotal: wanted,
       figures: {
-        disksBefore: serving.length,
+        disksBefore: known,
         disksWanted: wanted,
         usedRatioBefore: need.usedRatio,
       },

@@ -134,7 +134,9 @@ export class Facts {
     }
     const facts = new Facts(parseRecord<ClusterRecord>(clusterEntry));
     facts.#isClusterChanged = false;
-    for (const entry of entries) if (entry.key !== CLUSTER_KEY) facts.#loadEntry(entry);
+    // In order of number, as the records were made: a manager that loads them decides as one that made them.
+    const ordered = entries.toSorted((a, b) => numberOf(a.key) - numberOf(b.key));
+    for (const entry of ordered) if (entry.key !== CLUSTER_KEY) facts.#loadEntry(entry);
     return facts;
   }
 
@@ -210,6 +212,12 @@ export class Facts {
       },
     );
   }
+}
+
+/** `node/12` → 12; 0 for keys without a number. */
+function numberOf(key: string): number {
+  const number = Number(key.slice(key.lastIndexOf('/') + 1));
+  return Number.isNaN(number) ? 0 : number;
 }
 
 export function familyKey(pool: string, replicas: number): string {

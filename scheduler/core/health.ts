@@ -7,6 +7,7 @@ import { formatDuration } from '../../shared/base/units.ts';
 import type { Health, HealthReason, PgCounts } from '../../shared/model/api-views.ts';
 import { poolCapacity } from './capacity.ts';
 import { isNodeMapped } from './map.ts';
+import { memberCount } from './members.ts';
 import { isCertainlyNotServing, isNodeUp } from './node-life.ts';
 import { addCounts, countFamily, servingSet } from './pg-state.ts';
 import type { NodeRecord, PoolRecord } from './records.ts';
@@ -93,7 +94,7 @@ export function nodeState(
   if (isNodeUp(state, node)) {
     if (node.admin === 'active') return { word: 'up', reason: '' };
     const reason =
-      node.admin === 'drained' ? 'Holds no replica any more' : 'Its replicas move to other nodes';
+      node.admin === 'drained' ? 'Holds no replica any more' : drainReason(state, node);
     return { word: node.admin, reason };
   }
   const silence = observed === undefined ? null : silenceMs(observed, now.ms);
@@ -113,6 +114,15 @@ export function nodeState(
     return { word: 'fenced', reason: `${capitalize(heard)}; its lease may still run` };
   }
   return { word: 'down', reason: capitalize(heard) };
+}
+
+function drainReason(state: State, node: NodeRecord): string {
+  const disks = [...state.facts.disks.values()].filter((disk) => disk.node === node.id);
+  const left = disks.reduce((sum, disk) => sum + memberCount(state, disk.id), 0);
+  // Where there is no room for all copies the drain waits, and the plan says why.
+  const obstacles = disks.flatMap((disk) => state.work.explanations.get(disk.pool) ?? []);
+  const waits = obstacles[0] === undefined ? '' : `; ${obstacles[0]}`;
+  return `${left} replicas are still to move to other nodes${waits}`;
 }
 
 type NodeWord = 'starting' | 'up' | 'down' | 'fenced' | 'draining' | 'drained' | 'gone';

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { jobViews } from '../../../scheduler/core/job-views.ts';
+import { nodeView } from '../../../scheduler/core/node-views.ts';
 import { volumeViews } from '../../../scheduler/core/volume-views.ts';
 import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
@@ -77,6 +78,9 @@ describe('manager: capacity that comes and goes', () => {
     cluster.run(60_000);
     expect(cluster.state.facts.nodes.get(N1).admin).to.equal('draining');
     for (const pg of cluster.state.facts.pgs.values()) expect(pg.inSync.length).to.equal(2);
+    expect(nodeView(cluster.state, N1, cluster.now())?.stateReason).to.match(
+      /^64 replicas are still to move to other nodes; .*not enough nodes may receive them$/,
+    );
     const id = cluster.addNode();
     cluster.runUntil('drained', () => cluster.state.facts.nodes.get(N1).admin === 'drained');
     expect(cluster.pgCountOf(id as number as DiskId)).to.equal(64);
