@@ -25,6 +25,7 @@ export interface SchedulerMetrics {
   /** Other parts of the scheduler add their own here, by the same naming rule. */
   readonly registry: Registry;
   observeRequest(observation: RequestObservation): void;
+  observeStreams(count: number): void;
 }
 
 export function createMetrics(manager: ManagerPort): SchedulerMetrics {
@@ -48,8 +49,14 @@ export function createMetrics(manager: ManagerPort): SchedulerMetrics {
     buckets: REQUEST_SECONDS_BUCKETS,
     registers: [registry],
   });
+  const streams = new Gauge({
+    name: 'cistern_api_streams_count',
+    help: 'Open streams of server-sent events',
+    registers: [registry],
+  });
   return {
     registry,
+    observeStreams: (count) => streams.set(count),
     observeRequest({ method, route, status, seconds: taken }) {
       requests.inc({ method, route, status: `${Math.floor(status / 100)}xx` });
       seconds.observe({ method, route }, taken);

@@ -3,6 +3,7 @@
  * errors, schema violations (which say field, given, allowed), and what fastify throws by itself.
  * Stack traces and internal texts never leave: they go to the log under the request's id.
  */
+import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { ERROR_CODES, StorageError } from '../../shared/base/errors.ts';
 import type { ErrorView } from '../../shared/model/api-views.ts';
@@ -63,6 +64,28 @@ export function errorHandler(log: Log) {
     }
     void reply.status(answer.status).type('application/json').send(answer.view);
   };
+}
+
+/** What is no HTTP at all gets an answer, too, and its connection closed. */
+export function answerGarbage(error: Error, socket: Socket): void {
+  // The peer is gone, or has its answer already: nothing to say, nobody to hear it.
+  if (!socket.writable || ('code' in error && error.code === 'ECONNRESET')) {
+    socket.destroy();
+    return;
+  }
+  const view: ErrorView = {
+    code: 'protocol',
+    message: 'What arrived is no HTTP request',
+    details: {},
+  };
+  const body = JSON.stringify(view);
+  const head = [
+    'HTTP/1.1 400 Bad Request',
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
 function isFastifyError(error: unknown): error is FastifyError {

@@ -12,7 +12,7 @@ import fastify from 'fastify';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/ports.ts';
 import type { SchedulerMetrics } from '../metrics.ts';
-import { errorHandler } from './error-answers.ts';
+import { answerGarbage, errorHandler } from './error-answers.ts';
 import { addArtefacts, addDashboard } from './files.ts';
 import type { ManagerPort } from './manager-port.ts';
 import { addOperations } from './operation-routes.ts';
@@ -55,7 +55,7 @@ export interface ApiServer {
 
 /** Rejects with `unavailable` when the address cannot be listened on (port in use, not ours). */
 export async function startApi(options: ApiOptions, modules: ApiModules): Promise<ApiServer> {
-  const streams = new Streams(modules.manager);
+  const streams = new Streams(modules.manager, modules.metrics);
   const app = await buildApi(options, modules, streams);
   const { host } = options;
   try {
@@ -85,6 +85,8 @@ async function buildApi(
     bodyLimit: BODY_BYTES_MAX,
     forceCloseConnections: true,
     genReqId: () => randomUUID(),
+    frameworkErrors: (error, request, reply) => errorHandler(log)(error, request, reply),
+    clientErrorHandler: (error, socket) => answerGarbage(error, socket),
     routerOptions: { ignoreTrailingSlash: true },
     // The version negotiation of fastify is not used, and logging goes through our own port.
     logger: false,

@@ -3,6 +3,7 @@
  * is; `/v1/events/stream` sends every event once, in order, and goes on after `Last-Event-ID`.
  */
 import { StorageError } from '../../shared/base/errors.ts';
+import type { SchedulerMetrics } from '../metrics.ts';
 import type { EventSource } from './event-source.ts';
 import type { ManagerPort } from './manager-port.ts';
 import { takeSnapshot } from './snapshot.ts';
@@ -19,6 +20,7 @@ const EVENTS_MAX = 100_000;
 
 export class Streams {
   readonly #manager: ManagerPort;
+  readonly #metrics: SchedulerMetrics;
   readonly #snapshots = new Set<EventSource>();
   /** Each with the id of the last event it got. */
   readonly #followers = new Map<EventSource, number>();
@@ -28,14 +30,14 @@ export class Streams {
   #isChanged = false;
   #quietPeriods = 0;
 
-  constructor(manager: ManagerPort) {
+  constructor(manager: ManagerPort, metrics: SchedulerMetrics) {
     this.#manager = manager;
+    this.#metrics = metrics;
   }
 
   /** Throws `unavailable` when there is no room for one more client. Call it before taking the connection. */
   admit(): void {
-    const count = this.#snapshots.size + this.#followers.size;
-    if (count < CLIENTS_MAX) return;
+    if (this.#count < CLIENTS_MAX) return;
     throw new StorageError(
       'unavailable',
       `Opening another stream failed: ${CLIENTS_MAX} are open already, which is the limit`,
@@ -44,11 +46,11 @@ export class Streams {
 
   addSnapshots(client: EventSource): void {
     this.#snapshots.add(client);
+    this.#counted();
     client.onEnd(() => {
       this.#snapshots.delete(client);
-      this.#rest();
+      this.#counted();
     });
-    this.#start();
     client.send(this.#snapshotMessage());
   }
 
@@ -57,10 +59,14 @@ export class Streams {
     this.#followers.set(client, sinceId ?? this.#manager.events(0, 1)[0]?.id ?? 0);
     client.onEnd(() => {
       this.#followers.delete(client);
-      this.#rest();
+      this.#counted();
     });
-    this.#start();
+    this.#counted();
     this.#sendEvents();
+  }
+
+  get #count(): number {
+    return this.#snapshots.size + this.#followers.size;
   }
 
   close(): void {
@@ -75,9 +81,11 @@ export class Streams {
     this.#timer.unref();
   }
 
-  /** Nobody watches: the manager is not asked for anything. */
-  #rest(): void {
-    if (this.#snapshots.size === 0 && this.#followers.size === 0) this.#stop();
+  /** While nobody watches, the manager is not asked for anything. */
+  #counted(): void {
+    this.#metrics.observeStreams(this.#count);
+    if (this.#count === 0) this.#stop();
+    else this.#start();
   }
 
   #stop(): void {
