@@ -25,6 +25,7 @@ import {
   isOurs,
   isUnreserved,
   type OfferLedger,
+  placeName,
   placeOf,
   toMilli,
 } from './offer-resources.ts';
@@ -189,14 +190,17 @@ function listWishes(state: State, site: ClaimSite, now: Now): Wish[] {
   return wishes;
 }
 
-/** One disk per shared file system, unless an expansion asks for another piece of it. */
+/** Not withheld; one disk per shared file system, unless an expansion asks for another piece. */
 function isPlaceFree(
   state: State,
   node: NodeRecord | null,
   candidate: Candidate,
   wish: Wish,
 ): boolean {
-  if (node === null || candidate.kind === 'mount' || wish.isExpansion) return true;
+  if (node === null) return true;
+  const place = placeName(candidate.kind, candidate.root);
+  if (node.withheldPlaces?.includes(place) === true) return false;
+  if (candidate.kind === 'mount' || wish.isExpansion) return true;
   for (const disk of state.facts.disks.values()) {
     if (disk.node !== node.id || disk.phase === 'lost') continue;
     if (disk.kind === candidate.kind && disk.sourceRoot === candidate.root) return false;

@@ -150,6 +150,7 @@ export function windowOf(unavailability: Unavailability): {
  * attributes, maintenance window. Returns the record as it is now; writes only what changed.
  */
 export function refreshNode(state: State, node: NodeRecord, offer: Offer, now: Now): NodeRecord {
+  const isNewAgent = node.agentId !== offer.agent_id.value;
   const window = offer.unavailability === undefined ? null : windowOf(offer.unavailability);
   const seen: Partial<NodeRecord> = {
     agentId: offer.agent_id.value,
@@ -158,8 +159,10 @@ export function refreshNode(state: State, node: NodeRecord, offer: Offer, now: N
     attributes: attributesOf(offer),
     unavailableFromMs: window?.fromMs ?? null,
     unavailableUntilMs: window?.untilMs ?? null,
+    // A new registration: its disks may be others.
+    ...(isNewAgent ? { withheldPlaces: [] } : {}),
   };
-  if (node.agentId !== offer.agent_id.value) noteNewAgent(state, node, offer, now);
+  if (isNewAgent) noteNewAgent(state, node, offer, now);
   const isSame = Object.entries(seen).every(
     ([name, value]) => JSON.stringify(value) === JSON.stringify(node[name as keyof NodeRecord]),
   );

@@ -6,11 +6,12 @@
  * record says `releasing`, and its task has certainly ended. What the store does not know is never touched.
  */
 import { assert } from '../../shared/base/assert.ts';
-import { formatDisk, formatNode, parseDisk } from '../../shared/base/ids.ts';
+import { formatDisk, formatNode } from '../../shared/base/ids.ts';
 import { recordEvent } from './events.ts';
+import { memberCount } from './members.ts';
 import { observedHost, observedTask } from './mesos-state.ts';
 import { isExecutorThere, type Site } from './offer-launch.ts';
-import { type Entry, isOurs } from './offer-resources.ts';
+import { type Entry, isOurs, placeName } from './offer-resources.ts';
 import type { DiskRecord, NodeRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 
@@ -24,10 +25,16 @@ export function isTaskOver(state: State, disk: DiskRecord): boolean {
   return task === null || task.life === 'dead';
 }
 
+/** Whether a PG has or wants a replica there. */
+function isNamed(state: State, disk: DiskRecord): boolean {
+  return memberCount(state, disk.id) > 0 || (state.work.targetsOfDisk.get(disk.id) ?? 0) > 0;
+}
+
 /** Plans DESTROY and UNRESERVE of a releasing disk; forgets the disk when the offer shows none of it. */
 export function releaseDisk(state: State, site: Site, disk: DiskRecord, now: Now): void {
   assert(disk.phase === 'releasing', 'only a releasing disk is given back', { disk: disk.id });
-  if (!isTaskOver(state, disk)) return;
+  // Its data has left, says the phase; the members are what counts.
+  if (!isTaskOver(state, disk) || isNamed(state, disk)) return;
   const { ledger, plan, node } = site;
   const matches = [isOurs(node.id, 'disk', disk.id), isOurs(node.id, 'task', disk.id)];
   const held = ledger.entries.filter(
@@ -65,7 +72,7 @@ export function confirmReleases(state: State, now: Now): void {
   const { mesos, facts } = state;
   for (const disk of facts.disks.values()) {
     if (disk.phase !== 'releasing') continue;
-    if (!isTaskOver(state, disk)) continue;
+    if (!isTaskOver(state, disk) || isNamed(state, disk)) continue;
     const release = mesos.releases.get(disk.id);
     if (release === undefined) {
       mesos.releases.set(disk.id, { sinceMs: now.ms, isSent: false });
@@ -80,8 +87,14 @@ export function confirmReleases(state: State, now: Now): void {
 }
 
 function forgetDisk(state: State, disk: DiskRecord, now: Now): void {
+  assert(!isNamed(state, disk), 'no PG names a disk that is given back', { disk: disk.id });
+  if (disk.isDraining) withholdPlace(state, disk);
   state.facts.disks.delete(disk.id);
   state.disks.delete(disk.id);
+  state.work.diskUses.delete(disk.id);
+  state.work.diskAwaySinceMs.delete(disk.id);
+  state.work.pgsOfDisk.delete(disk.id);
+  state.work.targetsOfDisk.delete(disk.id);
   state.mesos.tasks.delete(disk.id);
   state.mesos.releases.delete(disk.id);
   recordEvent(
@@ -94,6 +107,15 @@ function forgetDisk(state: State, disk: DiskRecord, now: Now): void {
     },
     now,
   );
+}
+
+/** An operator emptied this disk on purpose: it must not be claimed again a second later. */
+function withholdPlace(state: State, disk: DiskRecord): void {
+  const node = state.facts.nodes.get(disk.node);
+  const place = placeName(disk.kind, disk.sourceRoot);
+  const withheld = node.withheldPlaces ?? [];
+  if (withheld.includes(place)) return;
+  state.facts.nodes.update(node.id, { withheldPlaces: [...withheld, place] });
 }
 
 /** Whether the node's executor has no more use: no disk of ours, and no volume attached there. */
@@ -119,12 +141,4 @@ export function releaseExecutor(state: State, site: Site): void {
   for (const entry of held) plan.unreserve.push(ledger.takeFrom(entry, entry.milli));
   // Shown again when the ACCEPT was in vain.
   host.isExecutorReserved = false;
-}
-
-/** Labelled for a disk that the store does not know: identify() has told the operator, we keep away. */
-export function isStray(state: State, entry: Entry): boolean {
-  const { owner } = entry;
-  if (owner.kind !== 'ours' || owner.disk === null) return false;
-  const id = parseDisk(owner.disk);
-  return id === null || !state.facts.disks.has(id);
 }

@@ -86,6 +86,11 @@ function findLabel(labels: Labels | undefined, key: string): string | null {
   return labels?.labels?.find((label) => label.key === key)?.value ?? null;
 }
 
+/** `mount:/mnt/a`, `root:`: how records name a place. */
+export function placeName(kind: DiskPlace['kind'], root: string | null): string {
+  return `${kind}:${root ?? ''}`;
+}
+
 /** The place that a disk resource names; `null` for kinds that we do not use (BLOCK, RAW). */
 export function placeOf(resource: Resource): DiskPlace | null {
   const source = resource.disk?.source;

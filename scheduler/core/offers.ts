@@ -33,6 +33,7 @@ const REFUSE_OTHER_S = 120;
 const REFUSE_IDLE_S = 3600;
 /** A node that goes into maintenance within this takes no new disks: filling them would be in vain. */
 const CLAIM_WINDOW_AHEAD_MS = 600_000;
+const LOOK_AROUND_MS = 30_000;
 
 export function onOffers(state: State, offers: readonly Offer[], now: Now): Effect[] {
   const effects: Effect[] = [];
@@ -83,8 +84,6 @@ function answerAgent(
   const ledger = new OfferLedger(state, whole.resources ?? []);
   const identity = identify(state, whole, ledger, now);
   if (identity.kind === 'strange') return decline(REFUSE_OTHER_S);
-  // Given up for good; what it still holds is a person's business.
-  if (identity.kind === 'known' && identity.node.admin === 'gone') return decline(REFUSE_OTHER_S);
   const known = identity.kind === 'known' ? refreshNode(state, identity.node, whole, now) : null;
   const plan = createPlan();
   const outcomes: LaunchOutcome[] = [];
@@ -94,13 +93,13 @@ function answerAgent(
     const site: Site = { node: known, offer: whole, ledger, plan };
     for (const disk of disksOf(state, known)) {
       if (disk.phase === 'releasing') releaseDisk(state, site, disk, now);
-      else outcomes.push(bringUp(state, site, disk, now));
+      else if (known.admin !== 'gone') outcomes.push(bringUp(state, site, disk, now));
     }
     effects.push(...shutOldExecutors(known, whole));
   }
   outcomes.push(...claim(state, known, whole, ledger, plan, now));
   if (known !== null) releaseExecutor(state, { node: known, offer: whole, ledger, plan });
-  const isSoon = outcomes.some((outcome) => outcome === 'wait') || isExpanding(state);
+  const isSoon = outcomes.some((outcome) => outcome === 'wait') || isExpanding(state, now);
   if (!isEmpty(plan)) {
     effects.push(
       callMesos({
@@ -157,8 +156,12 @@ function shutOldExecutors(node: NodeRecord, offer: Offer): Effect[] {
     );
 }
 
-function isExpanding(state: State): boolean {
-  for (const wish of state.expansion.values()) if (wish.diskCount > 0) return true;
+/** A pool began to look for disks: for a while offers come often, so that own nodes go first. */
+function isExpanding(state: State, now: Now): boolean {
+  for (const [pool, wish] of state.expansion) {
+    const sinceMs = state.mesos.wishSinceMs.get(pool) ?? now.ms;
+    if (wish.diskCount > 0 && now.ms - sinceMs < LOOK_AROUND_MS) return true;
+  }
   return false;
 }
 
@@ -180,7 +183,7 @@ export function wantedWork(state: State, now: Now): ReadonlySet<string> {
   }
   for (const node of state.facts.nodes.values()) {
     const host = state.mesos.hosts.get(node.id);
-    if (node.admin === 'gone' || host?.isExecutorReserved !== true) continue;
+    if (host?.isExecutorReserved !== true) continue;
     if (isExecutorIdle(state, node)) wanted.add(`executor:${formatNode(node.id)}`);
   }
   return wanted;

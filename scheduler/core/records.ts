@@ -41,6 +41,11 @@ export interface NodeRecord {
   readonly attributes: Readonly<Record<string, string>>;
   readonly admin: NodeAdmin;
   readonly executorId: string;
+  /**
+   * Places (`mount:/mnt/a`) of disks that an operator emptied and had given back: not claimed again
+   * until this list is cleared or the agent registers anew.
+   */
+  readonly withheldPlaces?: readonly string[];
   /** How the executor of that id was started: Mesos wants it equal for as long as it runs. */
   readonly artefact?: ExecutorArtefact;
   readonly dataAddress: string | null;

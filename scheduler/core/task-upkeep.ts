@@ -41,6 +41,7 @@ export function askAboutAll(state: State, now: Now): void {
 }
 
 export function tendTasks(state: State, now: Now): Effect[] {
+  forgetBuried(state);
   const effects: Effect[] = [];
   for (const disk of state.facts.disks.values()) {
     const task = observedTask(state.mesos, disk);
@@ -48,6 +49,14 @@ export function tendTasks(state: State, now: Now): Effect[] {
     tendClaim(state, disk, task, now);
   }
   return [...reconcile(state, now), ...effects, ...shutdownIdleExecutors(state, now)];
+}
+
+/** Disks that are gone from the facts leave nothing here. */
+function forgetBuried(state: State): void {
+  const { tasks, claimSinceMs, releases } = state.mesos;
+  for (const map of [tasks, claimSinceMs, releases]) {
+    for (const id of map.keys()) if (!state.facts.disks.has(id)) map.delete(id);
+  }
 }
 
 function tendTask(
@@ -61,7 +70,9 @@ function tendTask(
   if (task.life === 'sent' && sinceMs >= LAUNCH_SILENCE_MS) task.askAtMs ??= now.ms;
   if (task.life === 'dead' || task.life === 'unknown') return;
   const isStuck = task.life === 'starting' && sinceMs >= START_MS_MAX;
-  if (disk.phase !== 'releasing' && !isStuck) return;
+  // The node was given up, but its task is there: it ends; its volume stays.
+  const isLeftover = disk.phase === 'lost' && task.life !== 'away';
+  if (disk.phase !== 'releasing' && !isStuck && !isLeftover) return;
   if (now.ms < task.killAtMs) return;
   task.killAtMs = now.ms + task.killDelayMs;
   task.killDelayMs = Math.min(KILL_DELAY_MS_MAX, task.killDelayMs * 2);
@@ -130,7 +141,7 @@ function reconcile(state: State, now: Now): Effect[] {
 function shutdownIdleExecutors(state: State, now: Now): Effect[] {
   const effects: Effect[] = [];
   for (const node of state.facts.nodes.values()) {
-    if (node.admin === 'gone' || observedNode(state, node.id).executor !== 'running') continue;
+    if (observedNode(state, node.id).executor !== 'running') continue;
     const host = observedHost(state.mesos, node.id);
     if (now.ms - host.shutdownAtMs < SHUTDOWN_EVERY_MS || !isExecutorIdle(state, node)) continue;
     host.shutdownAtMs = now.ms;

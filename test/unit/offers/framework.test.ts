@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { mesosSubscription } from '../../../scheduler/core/framework.ts';
+import { createPg } from '../../../scheduler/core/members.ts';
 import { diskId, nodeId, pgId } from '../../../shared/base/ids.ts';
 import { decodeHint } from '../../../shared/model/task-data.ts';
 import { ModelAgent, usualResources } from './agent-model.ts';
@@ -164,19 +165,11 @@ describe('framework: suppress and revive', () => {
 describe('framework: maintenance', () => {
   function cluster(): Scenario {
     const scenario = new Scenario([agent('a'), agent('b')]).ready().bringUp();
-    const { facts, work } = scenario.state;
+    const { facts } = scenario.state;
     facts.families.put({ pool: 'default', replicas: 2, pgBase: 0, pgCount: 1, minInSync: 1 });
-    facts.pgs.put({
-      id: pgId(0),
-      epoch: 1,
-      inSync: [diskId(1), diskId(2)],
-      joining: [],
-      target: [diskId(1), diskId(2)],
-    });
-    for (const disk of scenario.disks()) {
-      work.pgsOfDisk.set(disk.id, new Set([pgId(0)]));
-      facts.disks.update(disk.id, { phase: 'serving' });
-    }
+    facts.allocate('nextPg');
+    createPg(scenario.state, pgId(0), [diskId(1), diskId(2)]);
+    for (const disk of scenario.disks()) facts.disks.update(disk.id, { phase: 'serving' });
     return scenario;
   }
 
@@ -184,6 +177,7 @@ describe('framework: maintenance', () => {
     const observed = scenario.state.nodes.get(nodeId(node));
     if (observed === undefined) throw new Error('node is not observed');
     observed.session = `s${node}`;
+    scenario.state.work.nodeOfSession.set(`s${node}`, nodeId(node));
     observed.report = {
       mapVersion: 1,
       disks: [],

@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { createPg } from '../../../scheduler/core/members.ts';
+import { pgId } from '../../../shared/base/ids.ts';
 import { ModelAgent, mount, usualResources } from './agent-model.ts';
 import { CLUSTER_ID, operationTypes, Scenario, typesOf } from './scenario.ts';
 
@@ -257,6 +259,77 @@ describe('recovery: giving back', () => {
     const late = scenario.pass(20);
     expect(typesOf(late)).to.include('SUPPRESS');
     expect(typesOf(late)).to.not.include('SHUTDOWN');
+  });
+
+  it('a releasing disk that a PG still names: kept until none does', () => {
+    const a = agent();
+    const scenario = new Scenario([a]).ready().bringUp();
+    const disk = scenario.disk();
+    scenario.state.facts.pools.update('default', { claimPerNode: 0 });
+    scenario.state.facts.families.put({
+      pool: 'default',
+      replicas: 1,
+      pgBase: 0,
+      pgCount: 1,
+      minInSync: 1,
+    });
+    scenario.state.facts.allocate('nextPg');
+    createPg(scenario.state, pgId(0), [disk.id]);
+    scenario.state.facts.disks.update(disk.id, { phase: 'releasing' });
+    const taskId = scenario.taskId();
+    a.endTask(taskId);
+    scenario.update(taskId, 'TASK_KILLED');
+    for (let second = 0; second < 60; second += 1) {
+      scenario.tick(1000);
+      expect(typesOf(scenario.offer())).to.deep.equal(['DECLINE']);
+    }
+  });
+
+  it('a disk that an operator emptied: given back and not claimed again, unless newly registered', () => {
+    const a = agent();
+    const scenario = new Scenario([a], { claimPerNode: 2 }).ready().bringUp();
+    const disk = scenario.disk();
+    scenario.state.facts.disks.update(disk.id, { phase: 'releasing', isDraining: true });
+    const taskId = scenario.taskId();
+    a.endTask(taskId);
+    scenario.update(taskId, 'TASK_KILLED');
+    for (let second = 0; second < 20; second += 1) {
+      scenario.tick(1000);
+      scenario.offer();
+    }
+    const places = (): (string | null)[] => scenario.disks().map(({ sourceRoot }) => sourceRoot);
+    expect(places()).to.deep.equal(['/mnt/a', '/mnt/shared']);
+    scenario.state.facts.pools.update('default', { claimPerNode: 3 });
+    scenario.offer();
+    expect(places()).to.deep.equal(['/mnt/a', '/mnt/shared']);
+    a.agentId = 'agent-a-S9';
+    scenario.offer();
+    expect(places()).to.deep.equal(['/mnt/a', '/mnt/shared', '/mnt/b']);
+  });
+
+  it('a node that is forgotten while it is up: all of it is given back, nothing claimed', () => {
+    const a = agent();
+    const scenario = new Scenario([a]).ready().bringUp();
+    const taskId = scenario.taskId();
+    scenario.state.facts.disks.update(scenario.disk().id, { phase: 'releasing' });
+    scenario.state.facts.nodes.update(scenario.node().id, { admin: 'gone', removedAtVersion: 9 });
+    expect(typesOf(scenario.tick())).to.deep.equal(['KILL']);
+    a.endTask(taskId);
+    scenario.update(taskId, 'TASK_KILLED');
+    for (let second = 0; second < 10; second += 1) {
+      const types = typesOf(scenario.tick(1000));
+      if (types.includes('SHUTDOWN')) {
+        a.endExecutor('cistern-n1-0.1.0');
+        scenario.event({
+          type: 'FAILURE',
+          failure: { agent_id: { value: a.agentId }, executor_id: { value: 'cistern-n1-0.1.0' } },
+        });
+      }
+      scenario.offer();
+    }
+    expect(scenario.disks()).to.deep.equal([]);
+    expect(a.free.every(({ reservations }) => (reservations?.length ?? 0) === 0)).to.equal(true);
+    expect(a.executors.size).to.equal(0);
   });
 
   it('failed disks and disks of a node that is gone: kept, whatever is offered', () => {

@@ -6,6 +6,7 @@ import { expect } from 'chai';
 import { createState } from '../../../scheduler/core/bootstrap.ts';
 import type { Effect, ManagerOptions } from '../../../scheduler/core/contract.ts';
 import { onMesosDisconnected, onMesosEvent, planMesos } from '../../../scheduler/core/framework.ts';
+import { checkInvariants } from '../../../scheduler/core/invariants.ts';
 import type { DiskRecord, NodeRecord } from '../../../scheduler/core/records.ts';
 import type { Now, State } from '../../../scheduler/core/state.ts';
 import type { TaskState, TaskStatus } from '../../../shared/mesos/messages.ts';
@@ -199,6 +200,7 @@ export class Scenario {
   }
 
   #take(effects: readonly Effect[]): SchedulerCall[] {
+    expect(checkInvariants(this.state)).to.deep.equal([]);
     // Commit first, as the shell does: what a restart finds is what was committed before the calls.
     for (const change of this.state.facts.takeChanges().store) this.#keep(change);
     this.effects.push(...effects);
