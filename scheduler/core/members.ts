@@ -56,13 +56,15 @@ function forgetPg(state: State, pg: PgRecord): void {
 }
 
 /** Enters a PG into the indexes; also used when the facts are loaded. */
-export function indexPg(state: Pick<State, 'work'>, pg: PgRecord): void {
+export function indexPg(state: Pick<State, 'work' | 'facts'>, pg: PgRecord): void {
   const { work } = state;
   for (const disk of pg.inSync) addMember(work.pgsOfDisk, disk, pg.id);
   for (const disk of pg.joining) addMember(work.pgsOfDisk, disk, pg.id);
   for (const disk of pg.target) {
     work.targetsOfDisk.set(disk, (work.targetsOfDisk.get(disk) ?? 0) + 1);
   }
+  if (pg.target.length < familyOf(state, pg.id).replicas) work.shortTargets.add(pg.id);
+  else work.shortTargets.delete(pg.id);
   if (isSettled(pg)) work.unsettled.delete(pg.id);
   else work.unsettled.add(pg.id);
   work.isMovesDirty = true;

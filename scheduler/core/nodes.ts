@@ -11,7 +11,7 @@ import { recordEvent } from './events.ts';
 import { nextMapVersion } from './fencing.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
 import { changeMembers, familyOf, memberCount } from './members.ts';
-import { isDiskServing, isNodeUp } from './node-life.ts';
+import { isDiskLost, isDiskServing, isNodeUp } from './node-life.ts';
 import type { DiskRecord, NodeRecord, PgRecord } from './records.ts';
 import { describeNode, disksOf, setDiskPhase } from './sessions.ts';
 import type { Now, State } from './state.ts';
@@ -129,7 +129,8 @@ export function superviseDrains(state: State, now: Now): void {
   }
   for (const disk of state.facts.disks.values()) {
     if (disk.isDraining && disk.phase !== 'releasing') followDiskDrain(state, disk, now);
-    if (disk.phase === 'lost') buryLostDisk(state, disk, now);
+    if (disk.phase === 'lost' || disk.phase === 'failed') renewPgsOf(state, disk, now);
+    if (disk.phase === 'lost') buryLostDisk(state, disk);
   }
 }
 
@@ -175,11 +176,15 @@ function followDrain(
   return left === 0 && disks.every((disk) => (state.work.targetsOfDisk.get(disk.id) ?? 0) === 0);
 }
 
-/** A lost disk is forgotten once no PG names it; a PG that has nothing left may begin anew. */
-function buryLostDisk(state: State, disk: DiskRecord, now: Now): void {
+/** A PG that has nothing left may begin anew. */
+function renewPgsOf(state: State, disk: DiskRecord, now: Now): void {
   for (const id of [...(state.work.pgsOfDisk.get(disk.id) ?? [])]) {
     renewPg(state, state.facts.pgs.get(id), now);
   }
+}
+
+/** A lost disk is forgotten once no PG names it. */
+function buryLostDisk(state: State, disk: DiskRecord): void {
   const isNamed =
     memberCount(state, disk.id) > 0 || (state.work.targetsOfDisk.get(disk.id) ?? 0) > 0;
   if (isNamed) return;
@@ -192,12 +197,16 @@ function buryLostDisk(state: State, disk: DiskRecord, now: Now): void {
 }
 
 /**
- * All in-sync members of the PG are lost, and with them its data. As long as a volume has extents there
+ * All in-sync members of the PG are lost or failed, and with them its data. As long as a volume has extents there
  * nobody may pretend otherwise; without volumes the PG starts empty on disks that serve.
  */
 function renewPg(state: State, pg: PgRecord, now: Now): void {
   const { facts } = state;
-  if (!pg.inSync.every((id) => facts.disks.find(id)?.phase === 'lost')) return;
+  const isHopeless = pg.inSync.every((id) => {
+    const disk = facts.disks.find(id);
+    return disk === undefined || isDiskLost(disk);
+  });
+  if (!isHopeless) return;
   const family = familyOf(state, pg.id);
   for (const volume of facts.volumes.values()) {
     if (volume.phase === 'ready' && volume.pgBase === family.pgBase) return;

@@ -1,5 +1,5 @@
 /** The state of PGs for people: clean, misplaced, degraded or unavailable, one by one and counted. */
-import type { DiskId } from '../../shared/base/ids.ts';
+import type { DiskId, PgId } from '../../shared/base/ids.ts';
 import type { PgCounts, PgView } from '../../shared/model/api-views.ts';
 import { isSettled } from './members.ts';
 import { isDiskServing } from './node-life.ts';
@@ -44,11 +44,25 @@ export function countFamily(
   serving: ReadonlySet<DiskId>,
 ): PgCounts {
   const counts: MutableCounts = { total: 0, clean: 0, degraded: 0, misplaced: 0, unavailable: 0 };
-  for (const pg of pgsOf(state, family)) {
-    counts.total += 1;
-    counts[pgState(pg, family, serving)] += 1;
+  counts.total = family.pgCount;
+  counts.clean = family.pgCount;
+  for (const id of suspects(state, serving)) {
+    if (id < family.pgBase || id >= family.pgBase + family.pgCount) continue;
+    counts.clean -= 1;
+    counts[pgState(state.facts.pgs.get(id), family, serving)] += 1;
   }
   return counts;
+}
+
+/** The PGs that may be anything but clean: few in a healthy cluster, however many PGs it has. */
+function suspects(state: State, serving: ReadonlySet<DiskId>): ReadonlySet<PgId> {
+  const { unsettled, shortTargets, pgsOfDisk } = state.work;
+  const found = new Set([...unsettled, ...shortTargets]);
+  for (const [disk, pgs] of pgsOfDisk) {
+    if (serving.has(disk)) continue;
+    for (const pg of pgs) found.add(pg);
+  }
+  return found;
 }
 
 export function addCounts(list: readonly PgCounts[]): PgCounts {

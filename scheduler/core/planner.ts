@@ -27,15 +27,21 @@ import type { Now, State } from './state.ts';
 
 /** Moves are looked at again at least this often while some are due: disks fill, joins get on. */
 const MOVES_INTERVAL_MS = 1000;
+/**
+ * A plan takes about 10 µs per PG. Disks that appear one after another must not keep the manager from
+ * its leases, so the next plan of the pool waits for four times as long.
+ */
+const PLAN_PAUSE_MS_PER_PG = 0.04;
 const ALL_MOVES: readonly MoveReason[] = ['rebuild', 'drain', 'balance'];
 
 /** Every tick: plans pools whose inputs changed, then starts what may start. */
 export function plan(state: State, now: Now): void {
   for (const [name, cause] of state.work.replan) {
+    if (now.ms < (state.work.replanAfterMs.get(name) ?? now.ms)) continue;
+    state.work.replan.delete(name);
     const pool = state.facts.pools.find(name);
     if (pool !== undefined) planTargets(state, pool, cause, now);
   }
-  state.work.replan.clear();
   startMoves(state, now);
 }
 
@@ -103,6 +109,8 @@ function planTargets(state: State, pool: PoolRecord, cause: string, now: Now): v
     setTarget(state, id, target);
     changed += 1;
   }
+  const pauseMs = result.targets.size * PLAN_PAUSE_MS_PER_PG;
+  state.work.replanAfterMs.set(pool.name, now.ms + pauseMs);
   if (changed > 0) noteReplan(state, pool, cause, now);
 }
 

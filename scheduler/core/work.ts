@@ -55,8 +55,12 @@ export interface Work {
   readonly targetsOfDisk: Map<DiskId, number>;
   /** PGs whose members are not what their target says. */
   readonly unsettled: Set<PgId>;
+  /** PGs whose target is shorter than their replica count: there are too few disks to choose from. */
+  readonly shortTargets: Set<PgId>;
   /** Pools whose placement has to be planned again, with the cause of the last change. */
   readonly replan: Map<string, string>;
+  /** When each pool may be planned again. */
+  readonly replanAfterMs: Map<string, number>;
   /** Whether members, targets or joins changed since the moves were planned. */
   isMovesDirty: boolean;
   /** Whether moves or their bytes changed since the jobs were counted. */
@@ -90,7 +94,9 @@ export function createWork(): Work {
     pgsOfDisk: new Map(),
     targetsOfDisk: new Map(),
     unsettled: new Set(),
+    shortTargets: new Set(),
     replan: new Map(),
+    replanAfterMs: new Map(),
     isMovesDirty: true,
     isJobsDirty: true,
     nodeOfSession: new Map(),

@@ -188,6 +188,13 @@ describe('manager: disks and members that fail', () => {
     cluster.run(5000);
     expect(cluster.pgCountOf(1 as DiskId)).to.equal(64);
     expect(clusterView(cluster.state, cluster.now()).health).to.equal('critical');
+    // Once no volume needs what was there, the PGs begin anew on what there is.
+    cluster.addNode();
+    cluster.run(5000);
+    expect(cluster.pgCountOf(1 as DiskId)).to.equal(64);
+    cluster.must({ kind: 'delete-volume', volume: 1 as VolumeId, isForced: false });
+    cluster.runUntil('anew', () => cluster.isClean(), 10_000);
+    expect(cluster.pgCountOf(2 as DiskId)).to.equal(64);
   });
 
   it('manager: a gateway cannot use a member for long, it is left out and asked back later', () => {
