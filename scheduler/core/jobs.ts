@@ -6,12 +6,13 @@
  *   drain                one per node or disk, made by the operator's command
  *   expand, delete       made by capacity.ts and volumes.ts, which also end them
  */
-import { jobId, type PgId } from '../../shared/base/ids.ts';
+import { type DiskId, jobId, type PgId } from '../../shared/base/ids.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
 import { fairShareBytes, placedDeviationRatio } from './fairness.ts';
 import { familyOf } from './members.ts';
-import type { DiskRecord, JobKind, JobPhase, JobRecord, PgRecord, PoolRecord } from './records.ts';
+import { isDiskServing } from './node-life.ts';
+import type { JobKind, JobPhase, JobRecord, PgRecord, PoolRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 
 /** Ended jobs that stay in the store. */
@@ -123,18 +124,22 @@ export function followMoves(state: State, now: Now): void {
   }
 }
 
-/** `rebuild`: redundancy is lost. `drain`: a member should leave. `rebalance`: the rest. */
+/**
+ * `rebuild`: redundancy is lost, or about to be: a member that no longer serves still counts as in sync
+ * until its lease has run out. `drain`: a serving member should leave. `rebalance`: the rest.
+ */
 export function moveKind(state: State, pg: PgRecord): 'rebuild' | 'drain' | 'rebalance' {
-  if (pg.inSync.length < familyOf(state, pg.id).replicas) return 'rebuild';
-  const isDrained = pg.inSync.some((id) => {
-    const disk = state.facts.disks.find(id);
-    return !pg.target.includes(id) && (disk === undefined || isLeavingDisk(state, disk));
+  const serving = pg.inSync.filter((id) => isServing(state, id));
+  if (serving.length < familyOf(state, pg.id).replicas) return 'rebuild';
+  const isDrained = serving.some((id) => {
+    return !pg.target.includes(id) && diskUse(state, state.facts.disks.get(id)) === 'leaving';
   });
   return isDrained ? 'drain' : 'rebalance';
 }
 
-function isLeavingDisk(state: State, disk: DiskRecord): boolean {
-  return diskUse(state, disk) === 'leaving';
+function isServing(state: State, id: DiskId): boolean {
+  const disk = state.facts.disks.find(id);
+  return disk !== undefined && isDiskServing(state, disk);
 }
 
 interface MoveCount {
