@@ -265,18 +265,18 @@ function launch(run: Run, given: TaskInfo): void {
     return;
   }
   const executor = task.executor;
-  if (executor === undefined) {
-    sendTaskError(run, task, 'The stand-in runs custom executors only, not bare commands');
-    return;
-  }
-  const key = executorKey(framework.id, executor.executor_id.value);
+  const key = executorKey(framework.id, executor?.executor_id.value ?? '');
   const isRunning = agent.executors.has(key);
-  const needed = sum(task.resources ?? [], isRunning ? [] : (executor.resources ?? []));
+  const needed = sum(task.resources ?? [], isRunning ? [] : (executor?.resources ?? []));
   if (!contains(run.remaining, needed)) {
     const available = formatResources(run.remaining);
     const total = formatResources(needed);
     const text = `Total resources ${total} required by task and its executor is more than available ${available}`;
     sendTaskError(run, task, text);
+    return;
+  }
+  if (executor === undefined) {
+    sendTaskError(run, task, 'The stand-in runs custom executors only, not bare commands');
     return;
   }
   run.remaining = subtract(run.remaining, needed);

@@ -6,12 +6,12 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const FOLDER = join(process.cwd(), '..', 'shared', 'mesos-wire');
+export const RECORDINGS = join(process.cwd(), '..', 'shared', 'mesos-wire');
 
-export const WHY_SKIPPED = `the recordings of a real Mesos are not at ${FOLDER}`;
+export const WHY_SKIPPED = `the recordings of a real Mesos are not at ${RECORDINGS}`;
 
 export function hasRecordings(): boolean {
-  return existsSync(FOLDER);
+  return existsSync(RECORDINGS);
 }
 
 export type Exchange = {
@@ -32,7 +32,7 @@ export type Exchange = {
 /** Every recorded HTTP exchange, in order; `scenario` narrows to one folder. */
 export function recordedExchanges(scenario?: string): Exchange[] {
   const found: Exchange[] = [];
-  collect(scenario === undefined ? FOLDER : join(FOLDER, scenario), scenario ?? '', found);
+  collect(scenario === undefined ? RECORDINGS : join(RECORDINGS, scenario), scenario ?? '', found);
   return found;
 }
 

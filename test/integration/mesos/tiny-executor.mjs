@@ -127,9 +127,12 @@ function handle(event) {
     }, 100);
   } else if (event.type === 'SHUTDOWN') {
     if (env.IGNORE_SHUTDOWN === '1') return;
-    for (const value of tasks.keys())
-      update(value, 'TASK_KILLED', { message: 'executor shutdown' });
-    setTimeout(() => process.exit(0), 200);
+    for (const value of tasks.keys()) update(value, 'TASK_KILLING');
+    setTimeout(() => {
+      for (const value of tasks.keys())
+        update(value, 'TASK_KILLED', { message: 'executor shutdown' });
+    }, 100);
+    setTimeout(() => process.exit(0), 300);
   } else if (event.type === 'MESSAGE') {
     const text = Buffer.from(event.message.data, 'base64').toString();
     const order = text.startsWith('{') ? JSON.parse(text) : {};
