@@ -16,7 +16,7 @@ import type {
 import type { BackgroundLimits, DataPlane, DiskAssignment } from './data-plane.ts';
 import { Attachments, type StartExport } from './gateway/attachments.ts';
 import { BufferPool } from './gateway/buffer-pool.ts';
-import { REQUEST_DEADLINE_MS } from './gateway/volume-device.ts';
+import { REQUEST_DEADLINE_MS } from './gateway/volume-options.ts';
 import { Lease } from './lease.ts';
 import { MapIndex } from './map-index.ts';
 import { PeerSet } from './peer/peer-set.ts';

@@ -9,7 +9,8 @@ import type { NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { MapVolume } from '../../shared/model/cluster-map.ts';
 import type { AttachmentReport, MemberFailure } from '../../shared/model/node-report.ts';
 import type { BlockDevice } from './block-device.ts';
-import { VolumeDevice, type VolumeDeviceModules } from './volume-device.ts';
+import { VolumeDevice } from './volume-device.ts';
+import type { VolumeDeviceModules } from './volume-options.ts';
 
 /** How clients reach one volume. */
 export interface VolumeExport {

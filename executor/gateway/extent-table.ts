@@ -74,6 +74,14 @@ export class ExtentTable {
     state.lastWriteMs = nowMs;
   }
 
+  /** Replicas hold it dirty since before this gateway, and are the same by now. */
+  noteDirty(extent: number, pg: PgId, nowMs: number): void {
+    const state = this.extents.get(extent) ?? new ExtentState(extent, pg);
+    this.extents.set(extent, state);
+    state.isDirty = true;
+    state.lastWriteMs = nowMs;
+  }
+
   #stateOf(piece: Piece): ExtentState {
     const known = this.extents.get(piece.extent);
     if (known !== undefined) return known;

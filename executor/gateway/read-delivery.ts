@@ -5,8 +5,13 @@ import { PRESENCE } from '../../shared/wire/data-protocol.ts';
 import type { BlockRequest, BlockStatus } from './block-device.ts';
 import { type BufferPool, POOLED_BYTES_MAX } from './buffer-pool.ts';
 import type { Piece } from './piece.ts';
-import type { ReadResult } from './read-path.ts';
 import { Slab } from './slab.ts';
+
+/** What a read brought; `data` null means zeros. Valid until the call returns. */
+export interface ReadResult {
+  readonly data: Uint8Array | null;
+  readonly checksums: Uint8Array | null;
+}
 
 const slab = new Slab();
 /** Smaller ones are cut from slabs: the pool's smallest class would waste most of its memory. */
@@ -23,6 +28,22 @@ export function copyOut(bytes: Uint8Array): Buffer {
 export function takeBuffer(pool: BufferPool, length: number): Buffer {
   const isPooled = length >= POOLED_BYTES_MIN && length <= POOLED_BYTES_MAX;
   return isPooled && (length & (length - 1)) === 0 ? pool.take(length) : slab.take(length);
+}
+
+/** Where a local replica may put the blocks of this read; null when they are not the answer as they are. */
+export function targetOf(piece: Piece): Buffer | null {
+  const isWhole = piece.skip === 0 && piece.byteLength === piece.count * BLOCK_BYTES;
+  const buffer = piece.operation.request?.data ?? null;
+  if (piece.kind !== 'read' || !isWhole || buffer === null) return null;
+  if (piece.byteLength === buffer.length) return buffer;
+  return buffer.subarray(piece.bufferOffset, piece.bufferOffset + piece.byteLength);
+}
+
+/** The answer's buffer is lent to a read that was given up: it goes on in a copy. */
+export function retireBuffer(piece: Piece): void {
+  piece.target = null;
+  const request = piece.operation.request;
+  if (request?.op === 'read' && request.data !== null) request.data = copyOut(request.data);
 }
 
 /** Puts what a read piece brought where the client expects it. */

@@ -9,13 +9,8 @@ import { type DataFrame, FLAG, OP, STATUS, type Status } from '../../shared/wire
 import type { PgView } from '../map-index.ts';
 import { findMismatch } from './block-checksums.ts';
 import type { Piece } from './piece.ts';
+import { type ReadResult, retireBuffer, targetOf } from './read-delivery.ts';
 import { frameFor, type VolumeContext } from './volume-context.ts';
-
-/** What a read brought; `data` null means zeros. Valid until the call returns. */
-export interface ReadResult {
-  readonly data: Uint8Array | null;
-  readonly checksums: Uint8Array | null;
-}
 
 export type ReadDelivery = (piece: Piece, result: ReadResult) => void;
 
@@ -57,9 +52,9 @@ export class ReadPath {
     const peer = context.linkOf(disk).usablePeer();
     const frame = frameFor(context, piece, op, disk);
     // A replica that is asked for the second time may still be writing into what it was lent before.
-    if (piece.target !== null) context.retireBuffer(piece);
+    if (piece.target !== null) retireBuffer(piece);
     if (peer?.isLocal === true) {
-      piece.target = context.targetOf(piece);
+      piece.target = targetOf(piece);
       frame.target = piece.target;
     }
     if (peer === null || !peer.send(frame, piece, piece.tokenOf(member))) {

@@ -33,15 +33,15 @@ export interface VolumeContext {
   linkOf(disk: DiskId): MemberLink;
   /** The generation is accepted everywhere it must be, and the node holds its lease. */
   mayIssue(): boolean;
+  /** As `mayIssue`, but already before the volume is served. */
+  mayReconcile(): boolean;
   /** The piece cannot go on now: tried again soon, and whenever something changes. */
   stick(piece: Piece): void;
   complete(piece: Piece, error: BlockError | null): void;
-  /** Where a local replica may put the blocks of this read; null when they are not the answer as they are. */
-  targetOf(piece: Piece): Buffer | null;
-  /** The answer's buffer is lent to a read that was given up: it goes on in a copy. */
-  retireBuffer(piece: Piece): void;
   /** Every member has acked. */
   noteWritten(piece: Piece): void;
+  /** Some replica does not know the generation (any more): all are asked again. */
+  reopenAll(): void;
   /** A replica has accepted a higher generation. */
   fence(generation: number): void;
 }

@@ -13,45 +13,34 @@ import { type MapVolume, pgOfExtent } from '../../shared/model/cluster-map.ts';
 import type { AttachmentStatus, MemberFailure } from '../../shared/model/node-report.ts';
 import type { Clock, Log, Timer } from '../../shared/ports.ts';
 import type { DataFrame } from '../../shared/wire/data-protocol.ts';
-import type { Lease } from '../lease.ts';
 import type { MapIndex } from '../map-index.ts';
 import type { Peer, PeerListener } from '../peer/peer.ts';
-import type { PeerSet } from '../peer/peer-set.ts';
 import { checksumsOf } from './block-checksums.ts';
 import type { BlockDevice, BlockError, BlockRequest } from './block-device.ts';
-import type { BufferPool } from './buffer-pool.ts';
 import { Cleaner } from './cleaner.ts';
+import { ClientOperations } from './client-operations.ts';
+import { flushRequest, waitUntil } from './drain.ts';
 import { ExtentTable } from './extent-table.ts';
 import { collectFailures } from './failure-report.ts';
 import { Flusher } from './flusher.ts';
-import { type LinkOwner, MemberLink } from './member-links.ts';
-import { ClientOperation, Piece, type PieceKind, type PieceOwner } from './piece.ts';
-import { copyOut, fillBuffer, mergeBlocks, statusesOf, takeBuffer } from './read-delivery.ts';
-import { ReadPath, type ReadResult } from './read-path.ts';
+import { LinkTable } from './link-table.ts';
+import type { LinkOwner, MemberLink } from './member-links.ts';
+import { type ClientOperation, Piece, type PieceKind, type PieceOwner } from './piece.ts';
+import {
+  copyOut,
+  fillBuffer,
+  mergeBlocks,
+  type ReadResult,
+  statusesOf,
+  takeBuffer,
+} from './read-delivery.ts';
+import { ReadPath } from './read-path.ts';
+import { Reconciler, type ReconcilerListener } from './reconciler.ts';
 import { splitRequest } from './request-splitter.ts';
 import type { VolumeContext, VolumeCounters } from './volume-context.ts';
+import type { VolumeDeviceModules, VolumeDeviceOptions } from './volume-options.ts';
 import { WritePath } from './write-path.ts';
 
-export interface VolumeDeviceOptions {
-  readonly volume: MapVolume;
-  /** How long a request may take, detection of failures included. */
-  readonly requestDeadlineMs: number;
-}
-
-export interface VolumeDeviceModules {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly map: MapIndex;
-  readonly lease: Lease;
-  readonly peers: PeerSet;
-  /** Shared with the clients' server, which gives back the buffers of reads that it has answered. */
-  readonly pool: BufferPool;
-  /** Something for the next report that should not wait. */
-  readonly onUrgent: () => void;
-}
-
-/** Detection (lease and silence, about five seconds) and thirty for the manager and the others. */
-export const REQUEST_DEADLINE_MS = 35_000;
 /** What has to wait is looked at again so often, besides at every change. */
 const PUMP_MS = 20;
 /** Deadlines, slow replicas, failure reports. */
@@ -59,10 +48,10 @@ const SWEEP_MS = 100;
 /** Failed writes that go on by themselves may hold so much; beyond, writes fail at once. */
 const ABANDONED_BYTES_MAX = 64 * 1024 * 1024;
 
-type Phase = 'opening' | 'serving' | 'closing' | 'fenced' | 'closed';
+type Phase = 'opening' | 'comparing' | 'serving' | 'closing' | 'fenced' | 'closed';
 
 export class VolumeDevice
-  implements BlockDevice, PieceOwner, VolumeContext, PeerListener, LinkOwner
+  implements BlockDevice, PieceOwner, VolumeContext, PeerListener, LinkOwner, ReconcilerListener
 {
   readonly sizeBytes: number;
   readonly isReadOnly = false;
@@ -90,8 +79,9 @@ export class VolumeDevice
   readonly #reads: ReadPath;
   readonly #flusher: Flusher;
   readonly #cleaner: Cleaner;
-  readonly #links = new Map<DiskId, MemberLink>();
-  readonly #operations = new Set<ClientOperation>();
+  readonly #reconciler: Reconciler;
+  readonly #links: LinkTable;
+  readonly #operations: ClientOperations;
   /** Pieces that hold their blocks, issued or stuck. */
   readonly #active = new Set<Piece>();
   #stuck = new Set<Piece>();
@@ -118,19 +108,27 @@ export class VolumeDevice
     this.clock = modules.clock;
     this.log = modules.log;
     this.map = modules.map;
+    this.#operations = new ClientOperations(modules.clock, this.counters);
+    this.#links = new LinkTable(volume, modules.map, modules.peers, this);
     this.#writes = new WritePath(this);
     this.#reads = new ReadPath(this, (piece, result) => this.#onRead(piece, result));
-    this.#flusher = new Flusher(this, (operation) => this.#finishPart(operation, null));
+    this.#flusher = new Flusher(this, (operation) => this.#operations.finishPart(operation, null));
     this.#cleaner = new Cleaner(this, this.#table);
+    const { pgBase, pgCount } = volume;
+    this.#reconciler = new Reconciler(this, { pgBase, pgCount }, this);
     this.#stopListening = modules.peers.listen(this);
     this.#open();
     this.#armSweep();
   }
 
   get status(): AttachmentStatus {
-    if (this.#phase === 'opening') return 'opening';
+    if (this.#isOpening) return 'opening';
     if (this.#phase === 'closing' || this.#phase === 'closed') return 'closing';
     return this.mayIssue() ? 'serving' : 'paused';
+  }
+
+  get #isOpening(): boolean {
+    return this.#phase === 'opening' || this.#phase === 'comparing';
   }
 
   get reason(): string {
@@ -147,16 +145,15 @@ export class VolumeDevice
   }
 
   submit(request: BlockRequest): void {
-    const operation = new ClientOperation(request, this.clock.now());
     request.error = null;
     request.statuses = null;
-    if (this.#phase !== 'opening' && this.#phase !== 'serving') {
+    if (!this.#isOpening && this.#phase !== 'serving') {
       request.error = 'shutdown';
       request.onDone(request);
       return;
     }
     if (request.op === 'read') request.data = takeBuffer(this.#modules.pool, request.length);
-    this.#operations.add(operation);
+    const operation = this.#operations.begin(request);
     if (request.op === 'flush') {
       this.#flusher.add(operation);
       if (this.#flusher.isBusy) this.#armPump();
@@ -165,18 +162,13 @@ export class VolumeDevice
     if (request.op === 'write' && this.#abandonedBytes > ABANDONED_BYTES_MAX) {
       operation.error = 'io';
     } else splitRequest(request, (kind, at, length) => this.#addPiece(operation, kind, at, length));
-    this.#finishPart(operation, null);
+    this.#operations.finishPart(operation, null);
   }
 
   // ── What the parts ask (VolumeContext) ─────────────────────────────────────────────────────────
 
   linkOf(disk: DiskId): MemberLink {
-    const known = this.#links.get(disk);
-    if (known !== undefined) return known;
-    const link = new MemberLink(disk, this, this.#modules.peers);
-    this.#links.set(disk, link);
-    link.open(this.clock.now());
-    return link;
+    return this.#links.get(disk, this.clock.now());
   }
 
   mayIssue(): boolean {
@@ -186,23 +178,13 @@ export class VolumeDevice
     );
   }
 
+  mayReconcile(): boolean {
+    return this.mayIssue() || (this.#isOpening && this.#modules.lease.isHeld(this.clock.now()));
+  }
+
   stick(piece: Piece): void {
     this.#stuck.add(piece);
     this.#armPump();
-  }
-
-  targetOf(piece: Piece): Buffer | null {
-    const isWhole = piece.skip === 0 && piece.byteLength === piece.count * BLOCK_BYTES;
-    const buffer = piece.operation.request?.data ?? null;
-    if (piece.kind !== 'read' || !isWhole || buffer === null) return null;
-    if (piece.byteLength === buffer.length) return buffer;
-    return buffer.subarray(piece.bufferOffset, piece.bufferOffset + piece.byteLength);
-  }
-
-  retireBuffer(piece: Piece): void {
-    piece.target = null;
-    const request = piece.operation.request;
-    if (request?.op === 'read' && request.data !== null) request.data = copyOut(request.data);
   }
 
   noteWritten(piece: Piece): void {
@@ -217,7 +199,11 @@ export class VolumeDevice
     const { operation } = piece;
     if (operation.request === null && piece.isExclusive) this.#abandonedBytes -= piece.byteLength;
     this.#table.release(piece, this.#start);
-    if (piece.kind !== 'repair') this.#finishPart(operation, error);
+    if (piece.kind !== 'repair') this.#operations.finishPart(operation, error);
+  }
+
+  reopenAll(): void {
+    this.#links.reopenAll();
   }
 
   fence(generation: number): void {
@@ -253,7 +239,7 @@ export class VolumeDevice
   }
 
   onPeerReady(peer: Peer): void {
-    this.#openLinks(peer);
+    this.#links.openRest(peer, this.clock.now());
     this.pump();
   }
 
@@ -283,8 +269,8 @@ export class VolumeDevice
   pump(): void {
     if (this.#phase === 'fenced' || this.#phase === 'closed') return;
     const now = this.clock.now();
-    if (this.#phase === 'opening') {
-      this.#openLinks(null);
+    if (this.#isOpening) {
+      this.#links.openRest(null, this.clock.now());
       this.#checkOpened();
     }
     this.#flusher.pump();
@@ -349,7 +335,8 @@ export class VolumeDevice
   }
 
   #issue(piece: Piece): void {
-    if (isReading(piece.kind)) this.#reads.issue(piece);
+    if (this.#reconciler.mustWait(piece.extent)) this.stick(piece);
+    else if (isReading(piece.kind)) this.#reads.issue(piece);
     else this.#writes.issue(piece);
   }
 
@@ -385,7 +372,7 @@ export class VolumeDevice
     piece.block += badFirst;
     piece.count = badLast - badFirst + 1;
     piece.kind = 'repair';
-    this.#finishPart(operation, null);
+    this.#operations.finishPart(operation, null);
     this.#writes.issueRepair(piece, bad);
   }
 
@@ -402,63 +389,30 @@ export class VolumeDevice
     this.#writes.issue(piece);
   }
 
-  /** One part of the operation is done; the last one answers the client. */
-  #finishPart(operation: ClientOperation, error: BlockError | null): void {
-    if (error !== null) operation.error ??= error;
-    operation.remaining -= 1;
-    if (operation.remaining > 0) return;
-    const request = operation.request;
-    if (request === null) return;
-    this.#operations.delete(operation);
-    operation.request = null;
-    this.#count(request, operation.startedMs);
-    request.error = operation.error;
-    if (operation.error !== null && request.op === 'read') request.data = null;
-    request.onDone(request);
-  }
-
-  #count(request: BlockRequest, startedMs: number): void {
-    const { counters } = this;
-    if (request.op === 'read') {
-      counters.readOps += 1;
-      counters.readBytes += request.length;
-      counters.readMicros += (this.clock.now() - startedMs) * 1000;
-    } else if (request.op === 'write') {
-      counters.writeOps += 1;
-      counters.writeBytes += request.length;
-      counters.writeMicros += (this.clock.now() - startedMs) * 1000;
-    }
+  onReconciled(extent: number, pg: PgId): void {
+    this.#table.noteDirty(extent, pg, this.clock.now());
+    this.pump();
   }
 
   // ── Opening, time, the end ─────────────────────────────────────────────────────────────────────
 
   #open(): void {
-    for (const disk of this.#disksOf('members')) this.linkOf(disk);
+    this.#links.openMembers(this.clock.now());
     this.#checkOpened();
     this.#armPump();
   }
 
-  #disksOf(kind: 'members' | 'inSync'): Set<DiskId> {
-    const { pgBase, pgCount } = this.#placement;
-    const disks = new Set<DiskId>();
-    for (let pg = pgBase; pg < pgBase + pgCount; pg += 1) {
-      for (const disk of this.map.pgs.get(pg as PgId)?.[kind] ?? []) disks.add(disk);
-    }
-    return disks;
-  }
-
-  #openLinks(peer: Peer | null): void {
-    const now = this.clock.now();
-    for (const link of this.#links.values()) {
-      if (!link.isOpen && (peer === null || link.peer === peer)) link.open(now);
-    }
-  }
-
   #checkOpened(): void {
     if (this.#phase !== 'opening') return;
-    const disks = this.#disksOf('inSync');
-    for (const disk of disks) if (!this.linkOf(disk).isOpen) return;
-    if (disks.size === 0) return;
+    if (!this.#links.isOpen(this.clock.now())) return;
+    this.#phase = 'comparing';
+    this.#reason = 'Looking for extents that a former gateway left dirty';
+    void this.#reconciler.run();
+  }
+
+  /** Serving begins; extents that must be compared first are held back one by one. */
+  onListed(): void {
+    if (this.#phase !== 'comparing') return;
     this.#phase = 'serving';
     this.log('info', 'The volume is being served', {
       volume: this.volume,
@@ -472,11 +426,11 @@ export class VolumeDevice
 
   #armPump(): void {
     if (this.#pumpTimer !== null || this.#phase === 'fenced' || this.#phase === 'closed') return;
-    const isWaiting = this.#stuck.size > 0 || this.#flusher.isBusy || this.#phase === 'opening';
+    const isWaiting = this.#stuck.size > 0 || this.#flusher.isBusy || this.#isOpening;
     if (!isWaiting) return;
     this.#pumpTimer = this.clock.after(PUMP_MS, () => {
       this.#pumpTimer = null;
-      this.#openLinks(null);
+      this.#links.openRest(null, this.clock.now());
       this.pump();
     });
   }
@@ -490,11 +444,8 @@ export class VolumeDevice
 
   #sweep(): void {
     const now = this.clock.now();
-    // In the order of their start: the first young one ends the search.
-    for (const operation of this.#operations) {
-      if (now - operation.startedMs < this.#options.requestDeadlineMs) break;
-      this.#expire(operation);
-    }
+    const expired = this.#operations.olderThan(this.#options.requestDeadlineMs);
+    for (const operation of expired) this.#expire(operation);
     for (const piece of this.#active) {
       if (isReading(piece.kind)) this.#reads.hedge(piece, now);
     }
@@ -516,73 +467,40 @@ export class VolumeDevice
       length: request.length,
     });
     const left = [...this.#active].filter((piece) => piece.operation === operation);
-    this.#operations.delete(operation);
-    operation.request = null;
+    // The client may use its buffer again as soon as it hears of the failure.
+    for (const piece of left) if (piece.data !== null) piece.data = copyOut(piece.data);
+    this.#operations.fail(operation, 'io');
     for (const piece of left) {
       const wasSent = piece.epoch !== 0 && (piece.kind === 'write' || piece.kind === 'zero');
       if (piece.isExclusive) this.#abandonedBytes += piece.byteLength;
       if (!wasSent) this.complete(piece, null);
-      else if (piece.data !== null) piece.data = copyOut(piece.data);
     }
-    // Somebody may still be writing into it.
-    if (request.op === 'read') request.data = null;
-    request.error = 'io';
-    request.onDone(request);
   }
 
   async #drain(untilMs: number): Promise<void> {
-    while (this.#operations.size > 0 && this.clock.now() < untilMs && this.#phase === 'closing') {
-      await this.#pause();
-    }
-    if (this.#phase !== 'closing' || !this.mayIssue()) return;
+    const isOver = (): boolean => this.clock.now() >= untilMs || this.#phase !== 'closing';
+    await waitUntil(this.clock, () => this.#operations.count === 0 || isOver());
+    if (isOver() || !this.mayIssue()) return;
     let isFlushed = false;
-    const request: BlockRequest = {
-      op: 'flush',
-      offset: 0,
-      length: 0,
-      isDurable: false,
-      mayUnmap: false,
-      data: null,
-      statuses: null,
-      error: null,
-      onDone: () => {
-        isFlushed = true;
-      },
-    };
-    const operation = new ClientOperation(request, this.clock.now());
-    this.#operations.add(operation);
-    this.#flusher.add(operation);
-    this.#armPump();
-    while (!isFlushed && this.clock.now() < untilMs && this.#phase === 'closing') {
-      await this.#pause();
-    }
-  }
-
-  #pause(): Promise<void> {
-    return new Promise((resolve) => {
-      this.clock.after(PUMP_MS, resolve);
+    const request = flushRequest(() => {
+      isFlushed = true;
     });
+    this.#flusher.add(this.#operations.begin(request));
+    this.#armPump();
+    await waitUntil(this.clock, () => isFlushed || isOver());
   }
 
   #stop(phase: 'fenced' | 'closed'): void {
     if (this.#phase === 'closed') return;
     this.#phase = phase;
+    this.#reconciler.stop();
     this.#stopListening();
     this.#pumpTimer?.cancel();
     this.#sweepTimer?.cancel();
     for (const piece of this.#active) piece.renew();
     this.#active.clear();
     this.#stuck.clear();
-    const operations = [...this.#operations];
-    this.#operations.clear();
-    for (const operation of operations) {
-      const request = operation.request;
-      operation.request = null;
-      if (request === null) continue;
-      if (request.op === 'read') request.data = null;
-      request.error = 'shutdown';
-      request.onDone(request);
-    }
+    this.#operations.failAll('shutdown');
   }
 }
 

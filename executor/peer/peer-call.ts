@@ -12,7 +12,8 @@ export interface PeerAnswer {
   readonly data: Uint8Array | null;
 }
 
-/** Rejects with `unavailable` (not sent, lost, refused for now), `timeout`, `stale-epoch` or `corrupt`. */
+/** Rejects with `unavailable` (not sent, lost, refused for now), `timeout`,
+ * `stale-epoch`, `fenced` (with the accepted `generation`) or `corrupt`. */
 export function callPeer(
   peer: Peer,
   frame: DataFrame,
@@ -31,7 +32,7 @@ export function callPeer(
         timer.cancel();
         if (isOver) return;
         if (reply.status !== STATUS.ok) {
-          reject(refusalOf(what, reply.status));
+          reject(refusalOf(what, reply.status, reply.aux));
           return;
         }
         reply.takeBody();
@@ -49,9 +50,10 @@ export function callPeer(
   });
 }
 
-function refusalOf(what: string, status: number): StorageError {
+function refusalOf(what: string, status: number, aux: number): StorageError {
   const text = `Asked ${what}, refused with "${nameOf(STATUS, status)}"`;
   if (status === STATUS.staleEpoch) return new StorageError('stale-epoch', text);
+  if (status === STATUS.fenced) return new StorageError('fenced', text, { generation: aux });
   if (status === STATUS.checksum) return new StorageError('corrupt', text);
   return new StorageError('unavailable', text);
 }

@@ -14,7 +14,7 @@ import {
 } from '../../shared/wire/data-protocol.ts';
 import type { ReadRequest, WriteRequest, ZeroRequest } from '../disk/store-types.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
-import type { Session } from './replica-server.ts';
+import type { Session } from './session.ts';
 
 const NO_BYTES = new Uint8Array(0);
 /** Spent operations kept for reuse, with 64 KiB each: 16 MiB. */

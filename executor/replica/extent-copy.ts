@@ -16,12 +16,12 @@ import {
   STATUS,
   type Status,
 } from '../../shared/wire/data-protocol.ts';
+import { decodeMeta } from '../../shared/wire/resync-bodies.ts';
 import type { ExtentAddress, ExtentMeta } from '../disk/store-types.ts';
 import type { Peer } from '../peer/peer.ts';
 import { callPeer, type PeerAnswer } from '../peer/peer-call.ts';
 import type { FreshBlocks } from './fresh-blocks.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
-import { decodeMeta } from './resync-codec.ts';
 
 export interface CopyContext {
   readonly disk: ReplicaDisk;

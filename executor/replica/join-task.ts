@@ -10,6 +10,7 @@ import { EXTENT_BYTES } from '../../shared/base/units.ts';
 import type { JoinReport } from '../../shared/model/node-report.ts';
 import type { Clock, Log } from '../../shared/ports.ts';
 import { OP } from '../../shared/wire/data-protocol.ts';
+import { decodeList, type ListedExtent } from '../../shared/wire/resync-bodies.ts';
 import type { ExtentAddress, ExtentEntry } from '../disk/store-types.ts';
 import type { PgView } from '../map-index.ts';
 import type { Peer } from '../peer/peer.ts';
@@ -18,7 +19,6 @@ import type { PeerSet } from '../peer/peer-set.ts';
 import { type CopyContext, copyExtent, ended, sourceFrame } from './extent-copy.ts';
 import { FreshBlocks, keyOf } from './fresh-blocks.ts';
 import type { FreshMarks, ReplicaDisk } from './replica-disk.ts';
-import { decodeList, type ListedExtent } from './resync-codec.ts';
 
 export interface JoinModules {
   readonly clock: Clock;

@@ -24,6 +24,7 @@ import { encodeHello, readHello } from '../peer/hello.ts';
 import { BlockOperations } from './block-operations.ts';
 import { checkGeneration, checkMembership, type Role } from './membership.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
+import { Session } from './session.ts';
 import { answerList, answerMeta, answerPull, takeClean } from './source-operations.ts';
 
 export interface ReplicaServerOptions {
@@ -253,38 +254,6 @@ export class ReplicaServer {
       return;
     }
     session.refuse(frame, STATUS.badRequest, 0);
-  }
-}
-
-/** One connection of a client. */
-export class Session {
-  readonly connection: Connection;
-  readonly isLocal: boolean;
-  isGreeted = false;
-  isClosed = false;
-  inFlight = 0;
-  lastHeardMs = 0;
-  timer: { cancel(): void } | null = null;
-
-  constructor(connection: Connection, isLocal: boolean) {
-    this.connection = connection;
-    this.isLocal = isLocal;
-  }
-
-  answer(reply: DataFrame): void {
-    this.inFlight -= 1;
-    if (!this.isClosed) this.connection.send(reply);
-  }
-
-  refuse(request: DataFrame, status: Status, aux: number): void {
-    const reply = replyTo(request, status);
-    reply.aux = aux;
-    this.answer(reply);
-  }
-
-  end(): void {
-    this.isClosed = true;
-    this.timer?.cancel();
   }
 }
 

@@ -6,19 +6,40 @@ import type { PgId, VolumeId } from '../../shared/base/ids.ts';
 import { BLOCK_BYTES } from '../../shared/base/units.ts';
 import { pgOfExtent } from '../../shared/model/cluster-map.ts';
 import { type DataFrame, FLAG, replyTo, STATUS } from '../../shared/wire/data-protocol.ts';
+import {
+  decodeAddresses,
+  encodeList,
+  encodeMeta,
+  LIST_ENTRIES_MAX,
+} from '../../shared/wire/resync-bodies.ts';
+import type { ExtentAddress } from '../disk/store-types.ts';
 import type { MapIndex } from '../map-index.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
-import type { Session } from './replica-server.ts';
-import { decodeAddresses, encodeList, encodeMeta, LIST_ENTRIES_MAX } from './resync-codec.ts';
+import type { Session } from './session.ts';
 
-/** Request `aux` 1: from the start, otherwise after the address given. Reply `aux` 1: there is more. */
+const FROM_START = 1;
+const DIRTY_ONLY = 2;
+
+/**
+ * Bits of the request's `aux`: 1 from the start (otherwise after the address given), 2 dirty extents
+ * only. Reply `aux` 1: there is more after the last entry.
+ */
 export function answerList(session: Session, frame: DataFrame, disk: ReplicaDisk): void {
-  const after =
-    frame.aux === 1 ? null : { volume: frame.volume, layer: frame.layer, extent: frame.extent };
-  const page = disk.store.listExtents(frame.pg, after, LIST_ENTRIES_MAX);
+  const { volume, layer, extent } = frame;
+  let after: ExtentAddress | null =
+    (frame.aux & FROM_START) !== 0 ? null : { volume, layer, extent };
+  const isDirtyOnly = (frame.aux & DIRTY_ONLY) !== 0;
   const reply = replyTo(frame, STATUS.ok);
-  if (page.entries.length > 0) reply.data = encodeList(page.entries);
-  reply.aux = page.next === null ? 0 : 1;
+  for (;;) {
+    const page = disk.store.listExtents(frame.pg, after, LIST_ENTRIES_MAX);
+    const entries = isDirtyOnly ? page.entries.filter((entry) => entry.dirty) : page.entries;
+    after = page.next;
+    // A page without any dirty one has no last entry to go on from: look at the next page.
+    if (entries.length === 0 && after !== null) continue;
+    if (entries.length > 0) reply.data = encodeList(entries);
+    reply.aux = after === null ? 0 : 1;
+    break;
+  }
   session.answer(reply);
 }
 

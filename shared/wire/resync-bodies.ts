@@ -1,6 +1,5 @@
 /** Bodies of `list` and `meta` replies and of `clean` requests (proto/data-protocol.md). */
-import { BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
-import type { ExtentAddress, ExtentEntry, ExtentMeta, Stamp } from '../disk/store-types.ts';
+import { BLOCKS_PER_EXTENT } from '../base/units.ts';
 
 const ENTRY_BYTES = 20;
 /** A `list` reply stays a small body. */
@@ -12,9 +11,30 @@ const PRESENCE_BYTES = BLOCKS_PER_EXTENT / 4;
 const CHECKSUM_BYTES = BLOCKS_PER_EXTENT * 4;
 const ADDRESS_BYTES = 12;
 
-export interface ListedExtent extends ExtentAddress, Stamp {}
+/** Which extent, in every layer of every volume. */
+export interface WireAddress {
+  readonly volume: number;
+  readonly layer: number;
+  readonly extent: number;
+}
 
-function flagsOf(stamp: Stamp): number {
+/** The durable stamp of an extent (DESIGN 4.5). */
+interface WireStamp {
+  readonly epoch: number;
+  readonly dirty: boolean;
+  readonly incomplete: boolean;
+}
+
+export interface ListedExtent extends WireAddress, WireStamp {}
+
+/** Stamp, presence (256 bytes) and checksums (4096 bytes) of one replica of an extent. */
+export interface ReplicaMeta extends WireStamp {
+  readonly pg: number;
+  readonly presence: Uint8Array;
+  readonly checksums: Uint8Array;
+}
+
+function flagsOf(stamp: WireStamp): number {
   return (stamp.dirty ? DIRTY : 0) | (stamp.incomplete ? INCOMPLETE : 0);
 }
 
@@ -22,7 +42,7 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
-export function encodeList(entries: readonly ExtentEntry[]): Buffer {
+export function encodeList(entries: readonly ListedExtent[]): Buffer {
   const body = Buffer.alloc(entries.length * ENTRY_BYTES);
   let at = 0;
   for (const entry of entries) {
@@ -56,7 +76,7 @@ export function decodeList(body: Uint8Array | null): readonly ListedExtent[] | n
   return entries;
 }
 
-export function encodeMeta(meta: ExtentMeta): Buffer {
+export function encodeMeta(meta: ReplicaMeta): Buffer {
   const body = Buffer.alloc(META_PREFIX_BYTES + PRESENCE_BYTES + CHECKSUM_BYTES);
   body.writeUInt32LE(meta.epoch, 0);
   body.writeUInt32LE(flagsOf(meta), 4);
@@ -67,7 +87,7 @@ export function encodeMeta(meta: ExtentMeta): Buffer {
 }
 
 /** A copy of what the body says; null when it has another length. */
-export function decodeMeta(body: Uint8Array | null): ExtentMeta | null {
+export function decodeMeta(body: Uint8Array | null): ReplicaMeta | null {
   if (body === null) return null;
   if (body.length !== META_PREFIX_BYTES + PRESENCE_BYTES + CHECKSUM_BYTES) return null;
   const view = viewOf(body);
@@ -84,10 +104,10 @@ export function decodeMeta(body: Uint8Array | null): ExtentMeta | null {
 }
 
 /** Null when the body is not a whole number of addresses. */
-export function decodeAddresses(body: Uint8Array | null): readonly ExtentAddress[] | null {
+export function decodeAddresses(body: Uint8Array | null): readonly WireAddress[] | null {
   if (body === null || body.length % ADDRESS_BYTES !== 0) return null;
   const view = viewOf(body);
-  const addresses: ExtentAddress[] = [];
+  const addresses: WireAddress[] = [];
   for (let at = 0; at < body.length; at += ADDRESS_BYTES) {
     addresses.push({
       volume: view.getUint32(at, true),
