@@ -22,6 +22,19 @@ export interface VolumeCounters {
   repairs: number;
 }
 
+export function newCounters(): VolumeCounters {
+  return {
+    readOps: 0,
+    writeOps: 0,
+    readBytes: 0,
+    writeBytes: 0,
+    readMicros: 0,
+    writeMicros: 0,
+    checksumErrors: 0,
+    repairs: 0,
+  };
+}
+
 export interface VolumeContext {
   readonly volume: VolumeId;
   readonly generation: number;

@@ -37,7 +37,7 @@ import {
 import { ReadPath } from './read-path.ts';
 import { Reconciler, type ReconcilerListener } from './reconciler.ts';
 import { splitRequest } from './request-splitter.ts';
-import type { VolumeContext, VolumeCounters } from './volume-context.ts';
+import { newCounters, type VolumeContext } from './volume-context.ts';
 import type { VolumeDeviceModules, VolumeDeviceOptions } from './volume-options.ts';
 import { WritePath } from './write-path.ts';
 
@@ -61,16 +61,7 @@ export class VolumeDevice
   readonly clock: Clock;
   readonly log: Log;
   readonly map: MapIndex;
-  readonly counters: VolumeCounters = {
-    readOps: 0,
-    writeOps: 0,
-    readBytes: 0,
-    writeBytes: 0,
-    readMicros: 0,
-    writeMicros: 0,
-    checksumErrors: 0,
-    repairs: 0,
-  };
+  readonly counters = newCounters();
   readonly #placement: MapVolume;
   readonly #options: VolumeDeviceOptions;
   readonly #modules: VolumeDeviceModules;

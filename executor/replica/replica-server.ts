@@ -16,7 +16,6 @@ import {
   OP,
   replyTo,
   STATUS,
-  type Status,
 } from '../../shared/wire/data-protocol.ts';
 import type { Lease } from '../lease.ts';
 import type { MapIndex } from '../map-index.ts';
