@@ -30,9 +30,16 @@ const PEER_GRANTS_FROM = 3;
  */
 const START_GRACE_LEASES = 3;
 
+/**
+ * Leases are looked at about four times a second. After a longer pause (a stalled store, a starved
+ * process) reports are still in the inbox: the silence was our own.
+ */
+const STALL_MS = 1000;
+
 /** Every tick: fences the silent and the dead, and sees which fences have become effective. */
 export function superviseLeases(state: State, now: Now): void {
   settleVoters(state);
+  noteStall(state, now.ms);
   for (const node of state.facts.nodes.values()) {
     if (!isNodeMapped(node)) continue;
     const observed = observedNode(state, node.id);
@@ -63,9 +70,20 @@ export function unfence(state: State, node: NodeRecord): void {
  */
 const SESSION_LOST_MS = 1_200;
 
+/** Fencing later than possible is always safe. */
+function noteStall(state: State, nowMs: number): void {
+  const { work } = state;
+  const pauseMs = nowMs - work.leasesSeenAtMs;
+  if (Number.isFinite(pauseMs) && pauseMs > STALL_MS) {
+    work.patienceUntilMs = nowMs + state.options.silentMs;
+  }
+  work.leasesSeenAtMs = nowMs;
+}
+
 function whyFence(state: State, observed: ObservedNode, nowMs: number): string | null {
   const { silentMs, leaseMs } = state.options;
   if (observed.executor === 'dead') return 'Mesos says that its executor is dead';
+  if (nowMs < state.work.patienceUntilMs) return null;
   if (observed.lastReportAtMs === Number.NEGATIVE_INFINITY) {
     const graceMs = START_GRACE_LEASES * leaseMs;
     if (nowMs - state.startedAtMs < graceMs) return null;

@@ -79,6 +79,10 @@ export interface Work {
   /** Why each pool's placement is not as its policy asks; empty when it is. */
   readonly explanations: Map<string, readonly string[]>;
   readonly ioSamples: Map<VolumeId, IoSample>;
+  /** When leases were last looked at; -Infinity before the first time. */
+  leasesSeenAtMs: number;
+  /** Nobody is fenced for silence before this: it was the manager that did not listen. */
+  patienceUntilMs: number;
   /** Clock times at which slower planners are due. */
   nextCapacityAtMs: number;
   nextMovesAtMs: number;
@@ -108,6 +112,8 @@ export function createWork(): Work {
     diskAwaySinceMs: new Map(),
     explanations: new Map(),
     ioSamples: new Map(),
+    leasesSeenAtMs: Number.NEGATIVE_INFINITY,
+    patienceUntilMs: Number.NEGATIVE_INFINITY,
     nextCapacityAtMs: Number.NEGATIVE_INFINITY,
     nextMovesAtMs: Number.NEGATIVE_INFINITY,
     nextJobsAtMs: Number.NEGATIVE_INFINITY,

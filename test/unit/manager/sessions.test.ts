@@ -89,6 +89,19 @@ describe('sessions: leases', () => {
   });
 });
 
+describe('fencing: the manager itself', () => {
+  it('fencing: the manager was stalled, nobody is fenced for the time it did not listen', () => {
+    const cluster = boot(3);
+    cluster.nowMs += 10_000;
+    cluster.step({ kind: 'tick' });
+    cluster.run(5000);
+    expect(cluster.events('node.down')).to.deep.equal([]);
+    cluster.kill(N1);
+    cluster.run(4000);
+    expect(cluster.events('node.down').length).to.equal(1);
+  });
+});
+
 describe('fencing: sets of nodes that a cut-off node may still know', () => {
   function isOver(cluster: SimulatedCluster, node: NodeId): boolean {
     const record = cluster.state.facts.nodes.get(node);
