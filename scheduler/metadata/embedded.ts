@@ -8,15 +8,15 @@ import {
   existsSync,
   mkdirSync,
   openSync,
-  readFileSync,
   readdirSync,
+  readFileSync,
   rmSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { type RootDatabase, open } from 'lmdb';
+import { open, type RootDatabase } from 'lmdb';
 import { assert } from '../../shared/base/assert.ts';
-import { StorageError, describeError } from '../../shared/base/errors.ts';
+import { describeError, StorageError } from '../../shared/base/errors.ts';
 import type { MetadataStore, StoreChange, StoreSnapshot } from '../../shared/ports.ts';
 
 /** Facts live below `r/`; the store's own two numbers beside them. */
@@ -74,7 +74,10 @@ export function openEmbeddedStore(directory: string): EmbeddedStore {
     },
     async commit(changes: readonly StoreChange[], expectedRevision: number): Promise<number> {
       if (!isLeading) {
-        throw new StorageError('conflict', `Metadata store "${directory}" is not led by this process`);
+        throw new StorageError(
+          'conflict',
+          `Metadata store "${directory}" is not led by this process`,
+        );
       }
       const revision = numberAt(REVISION_KEY);
       if (revision !== expectedRevision) {
@@ -153,7 +156,10 @@ function takeLock(directory: string): void {
     }
     rmSync(path, { force: true });
   }
-  throw new StorageError('conflict', `State directory "${directory}" is contended by another process`);
+  throw new StorageError(
+    'conflict',
+    `State directory "${directory}" is contended by another process`,
+  );
 }
 
 function isAlive(pid: number, start: string): boolean {
