@@ -1,0 +1,268 @@
+/**
+ * A whole cluster in one thread: the production scheduler on a simulated store and Mesos, and nodes
+ * that run the production executor. It boots as a real one does, from the first offer; nothing is put
+ * into the manager by hand.
+ */
+import { createState } from '../../scheduler/core/bootstrap.ts';
+import type { Command, CommandResult, ManagerOptions } from '../../scheduler/core/contract.ts';
+import { mesosSubscription } from '../../scheduler/core/framework.ts';
+import type { State } from '../../scheduler/core/state.ts';
+import { Scheduler } from '../../scheduler/scheduler.ts';
+import { describeError, StorageError } from '../../shared/base/errors.ts';
+import { Prng } from '../../shared/base/prng.ts';
+import { ProcessClock } from './process-clock.ts';
+import { SimulatedControl, type SimulatedControlServer } from './simulated-control.ts';
+import { type MesosSubscription, SCHEDULER_HOST, SimulatedMesos } from './simulated-mesos.ts';
+import { SimulatedNetwork } from './simulated-network.ts';
+import { SimulatedNode } from './simulated-node.ts';
+import { SimulatedStore } from './simulated-store.ts';
+import { Trace } from './trace.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+export interface ClusterOptions {
+  readonly seed: number | string;
+  readonly nodeCount: number;
+  readonly disksPerNode: number;
+  readonly diskMiB: number;
+  readonly pgCount: number;
+  /** Longest delay of a message of the data protocol. */
+  readonly networkDelayMsMax: number;
+  readonly diskLatencyMs: number;
+  /** Clocks differ by up to this part: 0.005 is half a percent. */
+  readonly clockSkew: number;
+  readonly rebuildAfterMs: number;
+}
+
+/** The settings of production (scheduler/main.ts), but for size. */
+function managerOptions(options: ClusterOptions): ManagerOptions {
+  return {
+    clusterName: 'simulated',
+    role: 'cistern',
+    principal: 'cistern',
+    user: 'root',
+    webuiUrl: null,
+    failoverTimeoutSeconds: 604_800,
+    leaseMs: 4_000,
+    silentMs: 2_500,
+    leaseMarginMs: 250,
+    memberFailureMs: 2_000,
+    rebuildAfterMs: options.rebuildAfterMs,
+    resyncBytesPerSecond: 256 * 1024 * 1024,
+    concurrentJoinsPerDisk: 2,
+    defaultPgCount: options.pgCount,
+    claimPerNode: null,
+    claimNodes: null,
+    expandAtRatio: 0.8,
+    fullAtRatio: 0.95,
+    expandCooldownMs: 30_000,
+    overcommitRatio: 10,
+    controlAddress: `${SCHEDULER_HOST}:0`,
+    executor: {
+      version: 'simulated',
+      command: 'cistern-executor',
+      uris: [],
+      environment: {},
+      cpus: 0.5,
+      memoryMb: 256,
+      taskCpus: 0.01,
+      taskMemoryMb: 32,
+    },
+  };
+}
+
+/** One life of the scheduler's process. */
+interface SchedulerLife {
+  readonly clock: ProcessClock;
+  scheduler: Scheduler | null;
+  control: SimulatedControlServer | null;
+  mesos: MesosSubscription | null;
+  isOver: boolean;
+}
+
+const FIRST_PORT = 7_500;
+/** Marathon starts a scheduler that ended again. */
+const RESTART_MS = 1_000;
+const RESUBSCRIBE_MS = 500;
+
+export class Cluster {
+  readonly options: ClusterOptions;
+  readonly clock = new VirtualClock();
+  readonly trace: Trace;
+  readonly random: Prng;
+  readonly network: SimulatedNetwork;
+  readonly control: SimulatedControl;
+  readonly mesos: SimulatedMesos;
+  readonly store: SimulatedStore;
+  readonly nodes: SimulatedNode[] = [];
+  /** Called with the manager's state after each of its commits. */
+  onCommit: (state: State) => void = () => undefined;
+  /** What must never happen, from those who see it first. */
+  onViolation: (what: string) => void = () => undefined;
+  #life: SchedulerLife | null = null;
+  #lives = 0;
+
+  constructor(options: ClusterOptions) {
+    this.options = options;
+    this.random = new Prng(`cluster ${options.seed}`);
+    this.trace = new Trace(this.clock);
+    this.network = new SimulatedNetwork(this.clock, this.random.fork('network'), {
+      delayMsMin: 0.05,
+      delayMsMax: options.networkDelayMsMax,
+      connectDeadlineMs: 3_000,
+    });
+    const { clock, network, trace } = this;
+    this.control = new SimulatedControl({ clock, network, random: this.random.fork('control') });
+    this.mesos = new SimulatedMesos({ clock, network, trace, random: this.random.fork('mesos') });
+    this.store = new SimulatedStore(clock, this.random.fork('store'));
+    for (let index = 0; index < options.nodeCount; index += 1) this.addNode();
+  }
+
+  addNode(): SimulatedNode {
+    const { disksPerNode, diskMiB, diskLatencyMs, clockSkew } = this.options;
+    const { clock, network, control, mesos, trace } = this;
+    const host = `host${this.nodes.length + 1}`;
+    const random = this.random.fork(host);
+    const clockRate = 1 + (random.fraction() * 2 - 1) * clockSkew;
+    const node = new SimulatedNode(
+      { host, diskCount: disksPerNode, diskMiB, diskLatencyMs, clockRate },
+      { clock, network, control, mesos, trace, random },
+    );
+    this.nodes.push(node);
+    return node;
+  }
+
+  node(host: string): SimulatedNode | undefined {
+    return this.nodes.find((node) => node.host === host);
+  }
+
+  /** Null while no scheduler leads. */
+  get scheduler(): Scheduler | null {
+    return this.#life?.scheduler ?? null;
+  }
+
+  get state(): State | null {
+    return this.scheduler?.state ?? null;
+  }
+
+  startScheduler(): void {
+    if (this.#life !== null) return;
+    const life: SchedulerLife = {
+      clock: new ProcessClock(this.clock),
+      scheduler: null,
+      control: null,
+      mesos: null,
+      isOver: false,
+    };
+    this.#life = life;
+    this.#lives += 1;
+    this.trace.add(SCHEDULER_HOST, `+ scheduler ${this.#lives}`);
+    this.#lead(life, this.#lives).catch((error: unknown) => {
+      this.trace.add(SCHEDULER_HOST, `! ${describeError(error)}`);
+      // Another one leads: this one would have stopped by itself.
+      if (!(error instanceof StorageError)) this.onViolation(`Scheduler: ${describeError(error)}`);
+      this.#restart(life);
+    });
+  }
+
+  /** The process is gone; nothing starts another one. */
+  crashScheduler(): void {
+    const life = this.#life;
+    if (life === null) return;
+    this.trace.add(SCHEDULER_HOST, '! scheduler crashes');
+    this.#end(life);
+  }
+
+  /** The answer of the manager; `unavailable` when it dies or does not answer. */
+  execute(command: Command): Promise<CommandResult> {
+    const { scheduler } = this;
+    const unavailable = (why: string): CommandResult => ({
+      kind: 'failed',
+      error: new StorageError('unavailable', why),
+    });
+    if (scheduler === null) return Promise.resolve(unavailable('No scheduler leads'));
+    return new Promise((resolve) => {
+      const timer = this.clock.after(60_000, () => resolve(unavailable('No answer in time')));
+      void scheduler.execute(command).then((result) => {
+        timer.cancel();
+        resolve(result);
+      });
+    });
+  }
+
+  async #lead(life: SchedulerLife, number: number): Promise<void> {
+    const store = this.store.open();
+    const { term } = await store.campaign();
+    const snapshot = await store.load();
+    if (life.isOver) return;
+    const address = `${SCHEDULER_HOST}:${FIRST_PORT + number}`;
+    const { clock } = life;
+    const options = { ...managerOptions(this.options), controlAddress: address };
+    const setup = { options, entries: snapshot.entries, term, newClusterId: CLUSTER_ID };
+    const state = createState(setup, { ms: clock.now(), wallMs: clock.wall() });
+    life.control = this.control.serve(address, {
+      onMessage: (session, message) => {
+        if (message.kind === 'hello') {
+          scheduler.post({ kind: 'node-hello', session, hello: message.hello });
+        } else {
+          const { sequence, report } = message;
+          scheduler.post({ kind: 'node-report', session, sequence, report });
+        }
+      },
+      onClose: (session, reason) => scheduler.onSessionClosed(session, reason),
+    });
+    const scheduler = new Scheduler(state, snapshot.revision, {
+      clock,
+      log: this.trace.log(SCHEDULER_HOST),
+      store,
+      mesos: { call: (call) => life.mesos?.call(call) },
+      control: life.control,
+      onAbdicated: (reason) => {
+        this.trace.add(SCHEDULER_HOST, `! abdicated: ${reason}`);
+        if (!isExpectedEnd(reason)) this.onViolation(`Scheduler abdicated: ${reason}`);
+        this.#restart(life);
+      },
+    });
+    life.scheduler = scheduler;
+    scheduler.subscribe(() => this.onCommit(state));
+    scheduler.start();
+    this.#subscribe(life, scheduler);
+  }
+
+  #subscribe(life: SchedulerLife, scheduler: Scheduler): void {
+    if (life.isOver) return;
+    const { frameworkId } = mesosSubscription(scheduler.state);
+    life.mesos = this.mesos.subscribe(
+      {
+        onEvent: (event) => scheduler.post({ kind: 'mesos', event }),
+        onDisconnected: (reason) => {
+          life.mesos = null;
+          scheduler.post({ kind: 'mesos-disconnected', reason });
+          life.clock.after(RESUBSCRIBE_MS, () => this.#subscribe(life, scheduler));
+        },
+      },
+      frameworkId,
+    );
+  }
+
+  #restart(life: SchedulerLife): void {
+    if (life.isOver) return;
+    this.#end(life);
+    this.clock.after(RESTART_MS, () => this.startScheduler());
+  }
+
+  #end(life: SchedulerLife): void {
+    life.isOver = true;
+    life.clock.kill();
+    life.scheduler?.close();
+    life.control?.crash();
+    life.mesos?.close();
+    if (this.#life === life) this.#life = null;
+  }
+}
+
+const CLUSTER_ID = '5c1a57e4-0000-4000-8000-000000000001';
+
+/** Ends that the design provides for; anything else is a broken invariant. */
+function isExpectedEnd(reason: string): boolean {
+  return /Another scheduler subscribed|Term \d+ is over|Store is at/.test(reason);
+}

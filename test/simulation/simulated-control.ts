@@ -1,0 +1,229 @@
+/**
+ * Control links between executors and schedulers, and grants between executors, on simulated time: what
+ * gRPC is in production. Links are ordered and reliable until they break; a blocked way delays, a dead
+ * process resets, a host without power says nothing.
+ */
+import type { ControlDialer, ControlLink, ControlLinkHandlers } from '../../executor/node-agent.ts';
+import type { ControlPort } from '../../scheduler/scheduler.ts';
+import type {
+  GrantReply,
+  GrantRequest,
+  ManagerMessage,
+  NodeMessage,
+} from '../../shared/model/control.ts';
+import { OrderedPath, type PathModules } from './ordered-path.ts';
+import type { ProcessClock } from './process-clock.ts';
+
+export interface ControlServerHandlers {
+  onMessage(session: string, message: NodeMessage): void;
+  onClose(session: string, reason: string): void;
+}
+
+export interface SimulatedControlServer extends ControlPort {
+  /** The scheduler's process is gone: links are reset, nobody here hears anything any more. */
+  crash(): void;
+}
+
+type GrantHandler = (request: GrantRequest) => GrantReply;
+
+export class SimulatedControl {
+  readonly #modules: PathModules;
+  readonly #servers = new Map<string, Server>();
+  readonly #grants = new Map<string, GrantHandler>();
+  readonly #links = new Set<Link>();
+  /** Longest time that one message takes. */
+  delayMsMax = 2;
+
+  constructor(modules: PathModules) {
+    this.#modules = modules;
+  }
+
+  serve(address: string, handlers: ControlServerHandlers): SimulatedControlServer {
+    const server: Server = { handlers, links: new Map(), nextSession: 1 };
+    this.#servers.set(address, server);
+    return {
+      send: (session, message) => server.links.get(session)?.sendDown(message),
+      closeSession: (session, reason) => server.links.get(session)?.closeFromServer(reason),
+      crash: () => {
+        this.#servers.delete(address);
+        for (const link of [...server.links.values()]) link.vanishServer();
+      },
+    };
+  }
+
+  /** Answers grants at `address` until the returned function is called. */
+  serveGrants(address: string, handler: GrantHandler): () => void {
+    this.#grants.set(address, handler);
+    return () => {
+      if (this.#grants.get(address) === handler) this.#grants.delete(address);
+    };
+  }
+
+  dialer(host: string, clock: ProcessClock): ControlDialer {
+    return {
+      connect: (address, handlers) => {
+        const link = new Link(this.#modules, { host, address, clock }, handlers, this.delayMsMax);
+        this.#links.add(link);
+        link.onGone = () => this.#links.delete(link);
+        link.open(() => this.#servers.get(address));
+        return link;
+      },
+      askGrant: (address, request, timeoutMs, done) =>
+        this.#askGrant({ host, address, clock }, request, timeoutMs, done),
+    };
+  }
+
+  /** Breaks every link of a host; both sides are told. */
+  cut(host: string): void {
+    for (const link of [...this.#links]) if (link.host === host) link.reset();
+  }
+
+  /** The executor of a host is gone. `isSilent`: so is the machine, and the other side is not told. */
+  crashHost(host: string, isSilent: boolean): void {
+    for (const link of [...this.#links]) if (link.host === host) link.vanishNode(isSilent);
+  }
+
+  #askGrant(
+    from: LinkPlace,
+    request: GrantRequest,
+    timeoutMs: number,
+    done: (reply: GrantReply | null) => void,
+  ): void {
+    const to = hostOf(from.address);
+    const there = new OrderedPath(from.host, to, this.delayMsMax, this.#modules);
+    const back = new OrderedPath(to, from.host, this.delayMsMax, this.#modules);
+    let isDone = false;
+    const finish = (reply: GrantReply | null): void => {
+      if (isDone || from.clock.isDead) return;
+      isDone = true;
+      done(reply);
+    };
+    from.clock.after(timeoutMs, () => finish(null));
+    there.send(() => {
+      const handler = this.#grants.get(from.address);
+      const reply = handler === undefined ? null : handler(request);
+      back.send(() => finish(reply));
+    });
+  }
+}
+
+interface Server {
+  readonly handlers: ControlServerHandlers;
+  readonly links: Map<string, Link>;
+  nextSession: number;
+}
+
+interface LinkPlace {
+  readonly host: string;
+  readonly address: string;
+  readonly clock: ProcessClock;
+}
+
+class Link implements ControlLink {
+  readonly host: string;
+  onGone: () => void = () => undefined;
+  readonly #place: LinkPlace;
+  readonly #handlers: ControlLinkHandlers;
+  readonly #up: OrderedPath;
+  readonly #down: OrderedPath;
+  #server: Server | null = null;
+  #session = '';
+  #isNodeClosed = false;
+
+  constructor(
+    modules: PathModules,
+    place: LinkPlace,
+    handlers: ControlLinkHandlers,
+    delayMsMax: number,
+  ) {
+    this.host = place.host;
+    this.#place = place;
+    this.#handlers = handlers;
+    const server = hostOf(place.address);
+    this.#up = new OrderedPath(place.host, server, delayMsMax, modules);
+    this.#down = new OrderedPath(server, place.host, delayMsMax, modules);
+  }
+
+  open(find: () => Server | undefined): void {
+    this.#up.send(() => {
+      const server = find();
+      if (server === undefined) {
+        this.#down.send(() => this.#endNode('connection refused'));
+        return;
+      }
+      this.#server = server;
+      this.#session = `s${server.nextSession}`;
+      server.nextSession += 1;
+      server.links.set(this.#session, this);
+    });
+  }
+
+  // ── The node's end ─────────────────────────────────────────────────────────────────────────
+
+  send(message: NodeMessage): void {
+    if (this.#isNodeClosed) return;
+    this.#up.send(() => {
+      if (this.#server === null) this.#down.send(() => this.#endNode('connection reset'));
+      else this.#server.handlers.onMessage(this.#session, message);
+    });
+  }
+
+  close(reason: string): void {
+    if (this.#isNodeClosed) return;
+    this.#up.send(() => this.#endServer('the executor ended the session'));
+    this.#place.clock.after(0, () => this.#endNode(reason));
+  }
+
+  vanishNode(isSilent: boolean): void {
+    this.#isNodeClosed = true;
+    this.onGone();
+    if (!isSilent) this.#up.send(() => this.#endServer('the executor went away'));
+  }
+
+  // ── The server's end ───────────────────────────────────────────────────────────────────────
+
+  sendDown(message: ManagerMessage): void {
+    this.#down.send(() => {
+      if (!this.#isNodeClosed && !this.#place.clock.isDead) this.#handlers.onMessage(message);
+      else this.#up.send(() => this.#endServer('connection reset'));
+    });
+  }
+
+  closeFromServer(reason: string): void {
+    this.#down.send(() => this.#endNode(reason));
+    this.#endServer(reason);
+  }
+
+  vanishServer(): void {
+    this.#forgetServer();
+    this.#down.send(() => this.#endNode('connection reset'));
+  }
+
+  reset(): void {
+    this.#endServer('connection reset');
+    this.#endNode('connection reset');
+  }
+
+  #endServer(reason: string): void {
+    const server = this.#server;
+    if (server === null) return;
+    this.#forgetServer();
+    server.handlers.onClose(this.#session, reason);
+  }
+
+  #forgetServer(): void {
+    this.#server?.links.delete(this.#session);
+    this.#server = null;
+  }
+
+  #endNode(reason: string): void {
+    if (this.#isNodeClosed) return;
+    this.#isNodeClosed = true;
+    this.onGone();
+    if (!this.#place.clock.isDead) this.#handlers.onClose(reason);
+  }
+}
+
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':'));
+}

@@ -1,0 +1,299 @@
+/**
+ * The data process of one executor and its supervisor, without processes: the production data plane
+ * behind the same messages as in production (data-process-supervisor.ts), which take a moment each way.
+ * A crash drops the plane without closing anything; the next one gets disks, map and lease again.
+ */
+import type { BackgroundLimits, DataPlane, DiskAssignment } from '../../executor/data-plane.ts';
+import type { ExtentStore } from '../../executor/disk/extent-store.ts';
+import { openExtentStore } from '../../executor/disk/extent-store-open.ts';
+import type { BlockDevice } from '../../executor/gateway/block-device.ts';
+import { NodeDataPlane } from '../../executor/node-data-plane.ts';
+import type { DiskId, NodeId } from '../../shared/base/ids.ts';
+import type { ClusterMap, ClusterMapDelta, MapVolume } from '../../shared/model/cluster-map.ts';
+import type { DiskReport, NodeReport } from '../../shared/model/node-report.ts';
+import type { Clock, Disk } from '../../shared/ports.ts';
+import { ProcessClock } from './process-clock.ts';
+import type { SimulatedNetwork } from './simulated-network.ts';
+import type { Trace } from './trace.ts';
+
+export interface DataProcessModules {
+  /** Of the machine: every process here runs at this pace. */
+  readonly clock: Clock;
+  readonly clockRate: number;
+  readonly network: SimulatedNetwork;
+  readonly trace: Trace;
+  findDisk(path: string): Disk;
+  currentMap(): ClusterMap | null;
+  onListening(): void;
+  /** What happens to the disks' operations when the process dies. */
+  onCrash(): void;
+}
+
+/** A volume served on this node, as a local client finds it. */
+export interface ServedVolume {
+  readonly device: BlockDevice;
+  readonly generation: number;
+}
+
+interface Child {
+  readonly plane: NodeDataPlane;
+  readonly clock: ProcessClock;
+  isListening: boolean;
+}
+
+const PORT = 7400;
+/** A message between executor and data process. */
+const IPC_MS = 0.05;
+const REPORT_MS = 500;
+const RESTART_MS = 20;
+
+const EMPTY_REPORT: NodeReport = {
+  mapVersion: 0,
+  disks: [],
+  joins: [],
+  failures: [],
+  attachments: [],
+  volumeUsage: [],
+  pgUsage: [],
+  cpuSeconds: 0,
+  memoryBytes: 0,
+};
+
+export class SimulatedDataProcess implements DataPlane {
+  readonly #host: string;
+  readonly #clusterId: string;
+  readonly #modules: DataProcessModules;
+  /** The executor's own clock: when it dies, nothing is restarted. */
+  readonly #executorClock: ProcessClock;
+  readonly #disks = new Map<DiskId, DiskAssignment>();
+  #child: Child | null = null;
+  #report: NodeReport | null = null;
+  #self: NodeId | null = null;
+  #leaseUntilMs = Number.NEGATIVE_INFINITY;
+  #limits: BackgroundLimits | null = null;
+  #urgent: (() => void) | null = null;
+  #isClosing = false;
+  #hasListened = false;
+  /** By volume; empty while no process runs. */
+  readonly served = new Map<number, ServedVolume>();
+  readonly stores = new Map<number, ExtentStore>();
+  /** Counts processes: whoever waits for one that died learns it from here. */
+  incarnation = 0;
+
+  constructor(
+    host: string,
+    clusterId: string,
+    executorClock: ProcessClock,
+    modules: DataProcessModules,
+  ) {
+    this.#host = host;
+    this.#clusterId = clusterId;
+    this.#executorClock = executorClock;
+    this.#modules = modules;
+  }
+
+  start(): void {
+    this.#spawn();
+  }
+
+  get dataAddress(): string | null {
+    return this.#hasListened ? `${this.#host}:${PORT}` : null;
+  }
+
+  get isRunning(): boolean {
+    return this.#child?.isListening === true;
+  }
+
+  get plane(): NodeDataPlane | null {
+    return this.#child?.plane ?? null;
+  }
+
+  /** The process dies; its supervisor starts another unless it died itself. */
+  crash(): void {
+    this.#kill();
+    if (this.#executorClock.isDead || this.#isClosing) return;
+    this.#urgent?.();
+    this.#executorClock.after(RESTART_MS, () => this.#spawn());
+  }
+
+  /** With its executor, for good. */
+  destroy(): void {
+    this.#isClosing = true;
+    this.#kill();
+  }
+
+  // ── What the executor says ─────────────────────────────────────────────────────────────────
+
+  addDisk(disk: DiskAssignment): void {
+    this.#disks.set(disk.id, disk);
+    this.#send((plane) => plane.addDisk(disk));
+  }
+
+  removeDisk(id: DiskId): void {
+    if (this.#disks.delete(id)) this.#send((plane) => plane.removeDisk(id));
+  }
+
+  applyMap(map: ClusterMap | ClusterMapDelta, self: NodeId): boolean {
+    this.#self = self;
+    this.#send((plane) => plane.applyMap(map, self));
+    return true;
+  }
+
+  extendLease(untilMs: number): void {
+    this.#leaseUntilMs = Math.max(untilMs, this.#leaseUntilMs);
+    this.#send((plane) => plane.extendLease(untilMs));
+  }
+
+  setLimits(limits: BackgroundLimits): void {
+    this.#limits = limits;
+    this.#send((plane) => plane.setLimits(limits));
+  }
+
+  report(): NodeReport {
+    if (this.#report !== null) return this.#report;
+    return { ...EMPTY_REPORT, disks: [...this.#disks.values()].map(openingReport) };
+  }
+
+  onUrgent(listener: () => void): void {
+    this.#urgent = listener;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    const child = this.#child;
+    if (child === null) return;
+    await child.plane.close();
+    this.#kill();
+  }
+
+  // ── The process ────────────────────────────────────────────────────────────────────────────
+
+  #kill(): void {
+    const child = this.#child;
+    if (child === null) return;
+    child.clock.kill();
+    this.#child = null;
+    this.#report = null;
+    this.incarnation += 1;
+    this.served.clear();
+    this.stores.clear();
+    this.#modules.onCrash();
+  }
+
+  #spawn(): void {
+    if (this.#isClosing) return;
+    const clock = new ProcessClock(this.#modules.clock, this.#modules.clockRate);
+    const child: Child = { plane: this.#createPlane(clock), clock, isListening: false };
+    this.#child = child;
+    const whenAlive = (): boolean => this.#child === child;
+    child.plane.onUrgent(() => this.#copyReport(child, true));
+    child.plane
+      .listen()
+      .then(() => {
+        if (!whenAlive()) return;
+        child.isListening = true;
+        const isFirst = !this.#hasListened;
+        this.#hasListened = true;
+        if (isFirst) this.#modules.onListening();
+        this.#reportLater(child);
+      })
+      .catch((error: unknown) => this.#modules.trace.add(this.#host, `! listen: ${String(error)}`));
+    const map = this.#modules.currentMap();
+    const limits = this.#limits;
+    const self = this.#self;
+    if (limits !== null) this.#send((plane) => plane.setLimits(limits));
+    for (const disk of this.#disks.values()) this.#send((plane) => plane.addDisk(disk));
+    if (map !== null && self !== null) this.#send((plane) => plane.applyMap(map, self));
+    this.#send((plane) => plane.extendLease(this.#leaseUntilMs));
+  }
+
+  #send(action: (plane: NodeDataPlane) => void): void {
+    const child = this.#child;
+    if (child === null) return;
+    child.clock.after(IPC_MS, () => action(child.plane));
+  }
+
+  #reportLater(child: Child): void {
+    this.#copyReport(child, false);
+    child.clock.after(REPORT_MS, () => this.#reportLater(child));
+  }
+
+  #copyReport(child: Child, isUrgent: boolean): void {
+    if (!child.isListening) return;
+    const report = child.plane.report();
+    this.#executorClock.after(IPC_MS, () => {
+      if (this.#child !== child) return;
+      this.#report = report;
+      if (isUrgent) this.#urgent?.();
+    });
+  }
+
+  #createPlane(clock: ProcessClock): NodeDataPlane {
+    const { network, trace, findDisk } = this.#modules;
+    const log = trace.log(this.#host);
+    return new NodeDataPlane(
+      { clusterId: this.#clusterId, listenAddress: `${this.#host}:${PORT}` },
+      {
+        clock,
+        log,
+        network: network.host(this.#host),
+        openStore: async (disk) => {
+          const store = await openExtentStore(
+            {
+              clusterId: this.#clusterId,
+              diskId: disk.id,
+              uuid: disk.uuid,
+              capacityBytes: disk.capacityBytes,
+              create: true,
+            },
+            { disk: findDisk(disk.path), clock, log },
+          );
+          if (!clock.isDead) this.stores.set(disk.id, store);
+          return store;
+        },
+        startExport: (volume, device) => this.#serve(clock, volume, device),
+        resources: () => ({ cpuSeconds: 0, memoryBytes: 0 }),
+      },
+    );
+  }
+
+  async #serve(
+    clock: ProcessClock,
+    volume: MapVolume,
+    device: BlockDevice,
+  ): Promise<{
+    socketPath: string;
+    tcpUri: string;
+    clientCount: () => number;
+    stop: () => Promise<void>;
+  }> {
+    const served: ServedVolume = { device, generation: volume.generation };
+    if (!clock.isDead) this.served.set(volume.id, served);
+    this.#modules.trace.add(this.#host, `+ serves v${volume.id} g${volume.generation}`);
+    return {
+      socketPath: `/run/${volume.name}.sock`,
+      tcpUri: '',
+      clientCount: () => 0,
+      stop: async () => {
+        if (this.served.get(volume.id) === served) this.served.delete(volume.id);
+        this.#modules.trace.add(this.#host, `- serves v${volume.id} g${volume.generation}`);
+      },
+    };
+  }
+}
+
+function openingReport(disk: DiskAssignment): DiskReport {
+  return {
+    id: disk.id,
+    uuid: disk.uuid,
+    status: 'opening',
+    error: 'the data process is starting',
+    capacityBytes: disk.capacityBytes,
+    usedBytes: 0,
+    path: disk.path,
+    extentCount: 0,
+    dirtyExtentCount: 0,
+    checksumErrorCount: 0,
+  };
+}

@@ -1,0 +1,496 @@
+/**
+ * A small Mesos master: one framework, its subscription, offers of agents' free resources, and the
+ * way of task updates from the agents. It accounts for resources as a master does (`ModelAgent`), and
+ * refuses what does not fit. Messages take time, updates may come twice, agents may be out of reach.
+ */
+import type { Prng } from '../../shared/base/prng.ts';
+import type { Resource, TaskInfo, TaskState, TaskStatus } from '../../shared/mesos/messages.ts';
+import type {
+  OfferOperation,
+  SchedulerCall,
+  SchedulerEvent,
+} from '../../shared/mesos/scheduler-messages.ts';
+import type { Clock } from '../../shared/ports.ts';
+import { ModelAgent } from '../unit/offers/agent-model.ts';
+import { OrderedPath } from './ordered-path.ts';
+import { type AgentMachine, isTerminal, SimulatedAgent } from './simulated-agent.ts';
+import type { SimulatedNetwork } from './simulated-network.ts';
+import type { Trace } from './trace.ts';
+
+export interface MesosSubscriber {
+  onEvent(event: SchedulerEvent): void;
+  onDisconnected(reason: string): void;
+}
+
+export interface MesosSubscription {
+  call(call: SchedulerCall): void;
+  /** The scheduler's process is gone. */
+  close(): void;
+}
+
+export interface MesosModules {
+  readonly clock: Clock;
+  readonly random: Prng;
+  readonly network: SimulatedNetwork;
+  readonly trace: Trace;
+}
+
+interface MasterTask {
+  readonly agent: Registered;
+  readonly executorId: string;
+  state: TaskState;
+  isOver: boolean;
+}
+
+interface Registered {
+  readonly agent: SimulatedAgent;
+  readonly model: ModelAgent;
+  /** Since when the master has not heard of it; null while it is connected. */
+  lostSinceMs: number | null;
+  isUnreachable: boolean;
+  offerId: string | null;
+  filteredUntilMs: number;
+  /** Set by faults: no word passes between master and agent. */
+  isCutOff: boolean;
+}
+
+interface Subscriber {
+  readonly handlers: MesosSubscriber;
+  readonly path: OrderedPath;
+  isOver: boolean;
+}
+
+export const MESOS_HOST = 'mesos';
+export const SCHEDULER_HOST = 'scheduler';
+
+const ALLOCATION_MS = 1_000;
+/** Mesos' own default is 75 s (five pings of 15 s); shorter here, so that runs see both sides of it. */
+const AGENT_TIMEOUT_MS = 30_000;
+const DELAY_MS_MAX = 20;
+const DUPLICATE_CHANCE = 0.05;
+
+export class SimulatedMesos {
+  readonly #modules: MesosModules;
+  readonly #agents = new Map<string, Registered>();
+  readonly #tasks = new Map<string, MasterTask>();
+  readonly #offers = new Map<string, Registered>();
+  #subscriber: Subscriber | null = null;
+  #frameworkId: string | null = null;
+  #isSuppressed = true;
+  /** What the master refused, for the end of a run. */
+  readonly refused: string[] = [];
+
+  constructor(modules: MesosModules) {
+    this.#modules = modules;
+    this.#allocateLater();
+  }
+
+  addAgent(hostname: string, resources: readonly Resource[], machine: AgentMachine): void {
+    const { clock, random } = this.#modules;
+    const model = new ModelAgent(hostname, resources);
+    const identity = { agentId: model.agentId, hostname };
+    const agent = new SimulatedAgent(
+      identity,
+      machine,
+      {
+        update: (status) => this.#fromAgent(entry, () => this.#onUpdate(entry, status)),
+        message: (executorId, data) =>
+          this.#fromAgent(entry, () => this.#onMessage(entry, executorId, data)),
+        executorEnded: (executorId) =>
+          this.#fromAgent(entry, () => this.#onExecutorEnded(entry, executorId)),
+      },
+      { clock, random: random.fork(hostname) },
+    );
+    const entry: Registered = {
+      agent,
+      model,
+      lostSinceMs: null,
+      isUnreachable: false,
+      offerId: null,
+      filteredUntilMs: 0,
+      isCutOff: false,
+    };
+    this.#agents.set(identity.agentId, entry);
+  }
+
+  agentOf(hostname: string): SimulatedAgent | undefined {
+    return this.#find(hostname)?.agent;
+  }
+
+  /** Between agent and master nothing passes while `isCutOff`. */
+  setCutOff(hostname: string, isCutOff: boolean): void {
+    const entry = this.#find(hostname);
+    if (entry !== undefined) entry.isCutOff = isCutOff;
+  }
+
+  /** Free resources are offered again, whatever was declined. */
+  reviveAll(): void {
+    for (const entry of this.#agents.values()) entry.filteredUntilMs = 0;
+  }
+
+  subscribe(handlers: MesosSubscriber, frameworkId: string | null): MesosSubscription {
+    const { clock, random, network, trace } = this.#modules;
+    const down = { clock, random, network };
+    const path = new OrderedPath(MESOS_HOST, SCHEDULER_HOST, DELAY_MS_MAX, down);
+    const up = new OrderedPath(SCHEDULER_HOST, MESOS_HOST, DELAY_MS_MAX, down);
+    const subscriber: Subscriber = { handlers, path, isOver: false };
+    up.send(() => {
+      if (subscriber.isOver) return;
+      const before = this.#subscriber;
+      if (before !== null) {
+        this.#sendTo(before, { type: 'ERROR', error: { message: 'Framework failed over' } });
+        this.#drop(before);
+      }
+      this.#frameworkId ??= frameworkId ?? 'framework-1';
+      this.#subscriber = subscriber;
+      this.#isSuppressed = true;
+      trace.add(MESOS_HOST, `subscribed ${this.#frameworkId}`);
+      this.#send({
+        type: 'SUBSCRIBED',
+        subscribed: { framework_id: { value: this.#frameworkId }, heartbeat_interval_seconds: 15 },
+      });
+    });
+    return {
+      call: (call) =>
+        up.send(() => {
+          if (this.#subscriber === subscriber) this.#onCall(call);
+        }),
+      close: () => {
+        subscriber.isOver = true;
+        if (this.#subscriber === subscriber) this.#drop(subscriber);
+      },
+    };
+  }
+
+  /** The connection between master and scheduler breaks; the scheduler subscribes again. */
+  disconnect(): void {
+    const subscriber = this.#subscriber;
+    if (subscriber === null) return;
+    this.#drop(subscriber);
+    subscriber.path.send(() => subscriber.handlers.onDisconnected('connection reset'));
+  }
+
+  // ── Towards the scheduler ──────────────────────────────────────────────────────────────────
+
+  #send(event: SchedulerEvent): void {
+    if (this.#subscriber !== null) this.#sendTo(this.#subscriber, event);
+  }
+
+  #sendTo(subscriber: Subscriber, event: SchedulerEvent): void {
+    subscriber.path.send(() => {
+      if (!subscriber.isOver) subscriber.handlers.onEvent(event);
+    });
+  }
+
+  #drop(subscriber: Subscriber): void {
+    if (this.#subscriber === subscriber) this.#subscriber = null;
+    for (const entry of this.#offers.values()) entry.offerId = null;
+    this.#offers.clear();
+  }
+
+  #sendStatus(status: TaskStatus): void {
+    this.#modules.trace.add(
+      MESOS_HOST,
+      `${status.task_id.value} ${status.state} ${status.reason ?? ''}`,
+    );
+    this.#send({ type: 'UPDATE', update: { status } });
+  }
+
+  /** As the master says it: nothing to acknowledge. */
+  #sendMasterStatus(taskId: string, task: MasterTask | null, more: Partial<TaskStatus>): void {
+    this.#sendStatus({
+      task_id: { value: taskId },
+      state: task?.state ?? 'TASK_UNKNOWN',
+      source: 'SOURCE_MASTER',
+      timestamp: this.#modules.clock.wall() / 1000,
+      ...(task === null ? {} : { agent_id: { value: task.agent.agent.agentId } }),
+      ...more,
+    });
+  }
+
+  // ── Calls ──────────────────────────────────────────────────────────────────────────────────
+
+  #onCall(call: SchedulerCall): void {
+    switch (call.type) {
+      case 'ACCEPT':
+        this.#onAccept(call);
+        break;
+      case 'DECLINE':
+        for (const { value } of call.decline?.offer_ids ?? []) {
+          this.#takeOffer(value, call.decline?.filters?.refuse_seconds ?? 5);
+        }
+        break;
+      case 'SUPPRESS':
+        this.#isSuppressed = true;
+        break;
+      case 'REVIVE':
+        this.#isSuppressed = false;
+        for (const entry of this.#agents.values()) entry.filteredUntilMs = 0;
+        break;
+      case 'ACKNOWLEDGE':
+        this.#onAcknowledge(call);
+        break;
+      case 'RECONCILE':
+        this.#onReconcile(call);
+        break;
+      case 'KILL':
+        this.#onKill(call);
+        break;
+      case 'SHUTDOWN': {
+        const executorId = call.shutdown?.executor_id.value ?? '';
+        this.#toAgent(call.shutdown?.agent_id.value, (agent) => agent.shutdown(executorId));
+        break;
+      }
+      case 'MESSAGE': {
+        const { message } = call;
+        if (message === undefined) break;
+        const executorId = message.executor_id.value;
+        this.#toAgent(message.agent_id.value, (agent) => agent.message(executorId, message.data));
+        break;
+      }
+      default:
+        this.refused.push(`call ${call.type ?? 'without type'}`);
+    }
+  }
+
+  #takeOffer(offerId: string, refuseSeconds: number): Registered | null {
+    const entry = this.#offers.get(offerId);
+    if (entry === undefined) return null;
+    this.#offers.delete(offerId);
+    entry.offerId = null;
+    entry.filteredUntilMs = this.#modules.clock.now() + refuseSeconds * 1000;
+    return entry;
+  }
+
+  #onAccept(call: SchedulerCall): void {
+    const { accept } = call;
+    let entry: Registered | null = null;
+    for (const { value } of accept?.offer_ids ?? []) {
+      entry = this.#takeOffer(value, accept?.filters?.refuse_seconds ?? 5);
+    }
+    for (const operation of accept?.operations ?? []) this.#operate(entry, operation);
+  }
+
+  #operate(entry: Registered | null, operation: OfferOperation): void {
+    const tasks = operation.launch?.task_infos ?? [];
+    if (entry === null || entry.lostSinceMs !== null) {
+      for (const task of tasks) this.#refuseTask(task, 'TASK_DROPPED', 'REASON_INVALID_OFFERS');
+      return;
+    }
+    this.#modules.trace.add(MESOS_HOST, `${operation.type ?? ''} on ${entry.model.hostname}`);
+    try {
+      entry.model.apply([operation]);
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      this.refused.push(`${operation.type ?? ''} on ${entry.model.hostname}: ${text}`);
+      this.#modules.trace.add(MESOS_HOST, `refused ${operation.type ?? ''}: ${text}`);
+      for (const task of tasks) this.#refuseTask(task, 'TASK_ERROR', 'REASON_TASK_INVALID');
+      return;
+    }
+    for (const task of tasks) {
+      const executorId = task.executor?.executor_id.value ?? '';
+      const known: MasterTask = { agent: entry, executorId, state: 'TASK_STAGING', isOver: false };
+      this.#tasks.set(task.task_id.value, known);
+      this.#toAgent(entry.agent.agentId, (agent) => agent.run(task));
+    }
+  }
+
+  #refuseTask(
+    task: TaskInfo,
+    state: TaskState,
+    reason: 'REASON_INVALID_OFFERS' | 'REASON_TASK_INVALID',
+  ): void {
+    this.#sendMasterStatus(task.task_id.value, null, { state, reason, agent_id: task.agent_id });
+  }
+
+  #onAcknowledge(call: SchedulerCall): void {
+    const { acknowledge } = call;
+    if (acknowledge === undefined) return;
+    const taskId = acknowledge.task_id.value;
+    const task = this.#tasks.get(taskId);
+    if (task?.isOver === true) this.#tasks.delete(taskId);
+    this.#toAgent(acknowledge.agent_id.value, (agent) =>
+      agent.acknowledge(taskId, acknowledge.uuid),
+    );
+  }
+
+  #onReconcile(call: SchedulerCall): void {
+    const asked = call.reconcile?.tasks ?? [];
+    const reason = 'REASON_RECONCILIATION' as const;
+    if (asked.length === 0) {
+      for (const [taskId, task] of this.#tasks) this.#sendMasterStatus(taskId, task, { reason });
+    }
+    for (const { task_id, agent_id } of asked) {
+      const task = this.#tasks.get(task_id.value);
+      if (task !== undefined) {
+        this.#sendMasterStatus(task_id.value, task, { reason });
+        continue;
+      }
+      const agent = agent_id === undefined ? undefined : this.#agents.get(agent_id.value);
+      const state: TaskState =
+        agent === undefined
+          ? 'TASK_UNKNOWN'
+          : agent.isUnreachable
+            ? 'TASK_UNREACHABLE'
+            : 'TASK_GONE';
+      this.#sendMasterStatus(task_id.value, null, { state, reason, agent_id });
+    }
+  }
+
+  #onKill(call: SchedulerCall): void {
+    const taskId = call.kill?.task_id.value ?? '';
+    const task = this.#tasks.get(taskId);
+    if (task === undefined) {
+      const agent_id = call.kill?.agent_id;
+      const reason = 'REASON_RECONCILIATION' as const;
+      this.#sendMasterStatus(taskId, null, { state: 'TASK_GONE', reason, agent_id });
+      return;
+    }
+    this.#toAgent(task.agent.agent.agentId, (agent) => void agent.kill(taskId));
+  }
+
+  // ── Agents ─────────────────────────────────────────────────────────────────────────────────
+
+  #find(hostname: string): Registered | undefined {
+    return [...this.#agents.values()].find((entry) => entry.model.hostname === hostname);
+  }
+
+  #isConnected(entry: Registered): boolean {
+    return entry.agent.isPowered && !entry.isCutOff;
+  }
+
+  /** Lost when the agent cannot be reached, as messages to a disconnected agent are. */
+  #toAgent(agentId: string | undefined, action: (agent: SimulatedAgent) => void): void {
+    const entry = agentId === undefined ? undefined : this.#agents.get(agentId);
+    if (entry === undefined) return;
+    this.#later(() => {
+      if (this.#isConnected(entry)) action(entry.agent);
+    });
+  }
+
+  #fromAgent(entry: Registered, action: () => void): void {
+    this.#later(() => {
+      if (this.#isConnected(entry) && !entry.isUnreachable) action();
+    });
+  }
+
+  #later(action: () => void): void {
+    const { clock, random } = this.#modules;
+    clock.after(random.fraction() * DELAY_MS_MAX, action);
+  }
+
+  #onUpdate(entry: Registered, status: TaskStatus): void {
+    const taskId = status.task_id.value;
+    const task = this.#tasks.get(taskId);
+    if (task !== undefined && !task.isOver) {
+      task.state = status.state;
+      if (isTerminal(status.state)) {
+        task.isOver = true;
+        this.#release(entry, () => entry.model.endTask(taskId));
+      }
+    }
+    this.#sendStatus(status);
+    if (this.#modules.random.chance(DUPLICATE_CHANCE)) this.#sendStatus(status);
+  }
+
+  #onMessage(entry: Registered, executorId: string, data: Buffer): void {
+    const agent_id = { value: entry.agent.agentId };
+    this.#send({
+      type: 'MESSAGE',
+      message: { agent_id, executor_id: { value: executorId }, data },
+    });
+  }
+
+  #onExecutorEnded(entry: Registered, executorId: string): void {
+    this.#release(entry, () => void entry.model.endExecutor(executorId));
+    this.#send({
+      type: 'FAILURE',
+      failure: {
+        agent_id: { value: entry.agent.agentId },
+        executor_id: { value: executorId },
+        status: 9,
+      },
+    });
+  }
+
+  /** Recovered resources are more than what was filtered: they are offered at once. */
+  #release(entry: Registered, action: () => void): void {
+    action();
+    entry.filteredUntilMs = 0;
+    if (entry.offerId !== null) this.#rescind(entry);
+  }
+
+  #rescind(entry: Registered): void {
+    const offerId = entry.offerId;
+    if (offerId === null) return;
+    this.#offers.delete(offerId);
+    entry.offerId = null;
+    this.#send({ type: 'RESCIND', rescind: { offer_id: { value: offerId } } });
+  }
+
+  #allocateLater(): void {
+    this.#modules.clock.after(ALLOCATION_MS, () => {
+      for (const entry of this.#agents.values()) this.#watch(entry);
+      this.#allocate();
+      this.#allocateLater();
+    });
+  }
+
+  #allocate(): void {
+    if (this.#subscriber === null || this.#isSuppressed) return;
+    const nowMs = this.#modules.clock.now();
+    for (const entry of this.#agents.values()) {
+      if (entry.offerId !== null || entry.filteredUntilMs > nowMs) continue;
+      if (entry.lostSinceMs !== null || entry.model.free.length === 0) continue;
+      const offer = entry.model.offer();
+      entry.offerId = offer.id.value;
+      this.#offers.set(offer.id.value, entry);
+      this.#send({ type: 'OFFERS', offers: { offers: [structuredClone(offer)] } });
+    }
+  }
+
+  #watch(entry: Registered): void {
+    const nowMs = this.#modules.clock.now();
+    if (this.#isConnected(entry)) {
+      if (entry.lostSinceMs !== null) this.#onAgentBack(entry);
+      return;
+    }
+    entry.lostSinceMs ??= nowMs;
+    this.#rescind(entry);
+    if (entry.isUnreachable || nowMs - entry.lostSinceMs < AGENT_TIMEOUT_MS) return;
+    entry.isUnreachable = true;
+    this.#modules.trace.add(MESOS_HOST, `${entry.model.hostname} is unreachable`);
+    for (const [taskId, task] of this.#tasks) {
+      if (task.agent !== entry || task.isOver) continue;
+      task.state = 'TASK_UNREACHABLE';
+      this.#sendMasterStatus(taskId, task, { reason: 'REASON_AGENT_REMOVED' });
+    }
+    this.#send({ type: 'FAILURE', failure: { agent_id: { value: entry.agent.agentId } } });
+  }
+
+  /** It registers again: the master hears which tasks are still there, and ends those that are not. */
+  #onAgentBack(entry: Registered): void {
+    const wasUnreachable = entry.isUnreachable;
+    entry.lostSinceMs = null;
+    entry.isUnreachable = false;
+    entry.filteredUntilMs = 0;
+    for (const [taskId, task] of this.#tasks) {
+      if (task.agent !== entry || task.isOver) continue;
+      if (entry.agent.knows(taskId)) {
+        if (!wasUnreachable) continue;
+        task.state = 'TASK_RUNNING';
+        this.#sendMasterStatus(taskId, task, { reason: 'REASON_AGENT_REREGISTERED' });
+        continue;
+      }
+      this.#tasks.delete(taskId);
+      entry.model.endTask(taskId);
+      this.#sendMasterStatus(taskId, task, {
+        state: 'TASK_DROPPED',
+        reason: 'REASON_RECONCILIATION',
+      });
+    }
+    for (const executorId of [...entry.model.executors.keys()]) {
+      if (!entry.agent.hasExecutor(executorId)) this.#onExecutorEnded(entry, executorId);
+    }
+  }
+}

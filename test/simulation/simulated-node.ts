@@ -1,0 +1,274 @@
+/**
+ * One machine of the cluster: disks that outlive everything, a Mesos agent, and at most one container per
+ * executor id with the production executor, node agent and data plane inside.
+ */
+import { Executor } from '../../executor/executor.ts';
+import { NodeAgent } from '../../executor/node-agent.ts';
+import { present } from '../../shared/base/assert.ts';
+import type { NodeId } from '../../shared/base/ids.ts';
+import type { Prng } from '../../shared/base/prng.ts';
+import { MiB } from '../../shared/base/units.ts';
+import type { Resource, TaskInfo } from '../../shared/mesos/messages.ts';
+import { mount, scalar } from '../unit/offers/agent-model.ts';
+import { ProcessClock } from './process-clock.ts';
+import type { ContainerHooks, ContainerReporter } from './simulated-agent.ts';
+import type { SimulatedControl } from './simulated-control.ts';
+import { type ServedVolume, SimulatedDataProcess } from './simulated-data-process.ts';
+import { SimulatedDisk } from './simulated-disk.ts';
+import type { SimulatedMesos } from './simulated-mesos.ts';
+import type { SimulatedNetwork } from './simulated-network.ts';
+import type { Trace } from './trace.ts';
+import type { VirtualClock } from './virtual-clock.ts';
+
+export interface NodeModules {
+  readonly clock: VirtualClock;
+  readonly random: Prng;
+  readonly network: SimulatedNetwork;
+  readonly control: SimulatedControl;
+  readonly mesos: SimulatedMesos;
+  readonly trace: Trace;
+}
+
+export interface NodeOptions {
+  readonly host: string;
+  readonly diskCount: number;
+  readonly diskMiB: number;
+  readonly diskLatencyMs: number;
+  /** How fast the machine's clock runs against simulated time. */
+  readonly clockRate: number;
+}
+
+const GRANT_PORT = 7300;
+const REPORT_MS = 1_000;
+const REDIAL_MIN_MS = 100;
+const REDIAL_MAX_MS = 1_000;
+
+export class SimulatedNode {
+  readonly host: string;
+  readonly disks = new Map<string, SimulatedDisk>();
+  readonly #options: NodeOptions;
+  readonly #modules: NodeModules;
+  #container: Container | null = null;
+  #isPowered = true;
+  #incarnations = 0;
+
+  constructor(options: NodeOptions, modules: NodeModules) {
+    this.host = options.host;
+    this.#options = options;
+    this.#modules = modules;
+    const resources: Resource[] = [scalar('cpus', 4), scalar('mem', 8192)];
+    for (let index = 0; index < options.diskCount; index += 1) {
+      const path = `/mnt/${options.host}-${index}`;
+      resources.push(mount(path, options.diskMiB));
+      this.disks.set(path, this.#makeDisk(path));
+    }
+    modules.mesos.addAgent(options.host, resources, this);
+  }
+
+  get isPowered(): boolean {
+    return this.#isPowered;
+  }
+
+  /** Null while no data process runs. */
+  get dataProcess(): SimulatedDataProcess | null {
+    return this.#container?.dataProcess ?? null;
+  }
+
+  findServed(volume: number): ServedVolume | null {
+    return this.dataProcess?.served.get(volume) ?? null;
+  }
+
+  startContainer(executorId: string, reporter: ContainerReporter): ContainerHooks {
+    this.#incarnations += 1;
+    this.#modules.trace.add(this.host, `+ container ${executorId}`);
+    this.#container?.destroy(false);
+    const container = new Container(
+      { node: this, executorId, incarnation: `${this.host}.${this.#incarnations}` },
+      this.#options,
+      this.#modules,
+      reporter,
+    );
+    this.#container = container;
+    return container;
+  }
+
+  crashDataProcess(): void {
+    this.#modules.trace.add(this.host, '! data process crashes');
+    this.dataProcess?.crash();
+  }
+
+  crashExecutor(): void {
+    this.#modules.trace.add(this.host, '! executor crashes');
+    this.#container?.destroy(false);
+  }
+
+  losePower(): void {
+    if (!this.#isPowered) return;
+    this.#modules.trace.add(this.host, '! power is lost');
+    this.#isPowered = false;
+    this.#container?.destroy(true);
+    this.#container = null;
+    this.#modules.network.host(this.host).crash(true);
+    for (const disk of this.disks.values()) disk.crash('power');
+  }
+
+  restorePower(): void {
+    if (this.#isPowered) return;
+    this.#modules.trace.add(this.host, '! power is back');
+    this.#isPowered = true;
+    this.#modules.network.host(this.host).isUp = true;
+    this.#modules.mesos.agentOf(this.host)?.boot();
+  }
+
+  #makeDisk(path: string): SimulatedDisk {
+    const { clock, random } = this.#modules;
+    const { diskMiB, diskLatencyMs } = this.#options;
+    return new SimulatedDisk(
+      { path, totalBytes: diskMiB * MiB, latencyMs: diskLatencyMs },
+      clock,
+      random.fork(path),
+    );
+  }
+}
+
+interface ContainerPlace {
+  readonly node: SimulatedNode;
+  readonly executorId: string;
+  readonly incarnation: string;
+}
+
+/** The executor's container: everything in it dies together. */
+class Container implements ContainerHooks {
+  dataProcess: SimulatedDataProcess | null = null;
+  readonly #place: ContainerPlace;
+  readonly #options: NodeOptions;
+  readonly #modules: NodeModules;
+  readonly #reporter: ContainerReporter;
+  readonly #clock: ProcessClock;
+  readonly #executor: Executor;
+  /** Where Mesos put the persistent volumes: container path to the root of the device. */
+  readonly #volumes = new Map<string, string>();
+  readonly #stopGrants: () => void;
+  #isOver = false;
+
+  constructor(
+    place: ContainerPlace,
+    options: NodeOptions,
+    modules: NodeModules,
+    reporter: ContainerReporter,
+  ) {
+    this.#place = place;
+    this.#options = options;
+    this.#modules = modules;
+    this.#reporter = reporter;
+    this.#clock = new ProcessClock(modules.clock, options.clockRate);
+    this.#executor = new Executor({
+      clock: this.#clock,
+      log: modules.trace.log(options.host),
+      reporter: {
+        update: (taskId, state, { message }) => {
+          if (!this.#isOver) reporter.update(taskId, state, message);
+        },
+        sendMessage: (data) => {
+          if (!this.#isOver) reporter.sendMessage(data);
+        },
+      },
+      createNode: (clusterId, node) => this.#createNode(clusterId, node),
+      resolveVolume: (path) => present(this.#volumes.get(path), `volume ${path}`),
+      onFinished: () => this.destroy(),
+    });
+    this.#stopGrants = modules.control.serveGrants(`${options.host}:${GRANT_PORT}`, (request) => {
+      const agent = this.#executor.parts?.agent;
+      if (agent !== undefined) return agent.handleGrant(request);
+      const reason = 'this node has no disks yet';
+      return { isGranted: false, reason, mapVersion: 0, node: 0 as NodeId };
+    });
+  }
+
+  launch(task: TaskInfo): void {
+    for (const { disk } of task.resources ?? []) {
+      const root = disk?.source?.mount?.root;
+      if (disk?.volume !== undefined && root !== undefined) {
+        this.#volumes.set(disk.volume.container_path, root);
+      }
+    }
+    this.#executor.onLaunch(task);
+  }
+
+  kill(taskId: string): void {
+    this.#executor.onKill(taskId);
+  }
+
+  message(data: Buffer): void {
+    this.#executor.onMessage(data);
+  }
+
+  shutdown(): void {
+    void this.#executor.shutdown('the agent asked for it');
+  }
+
+  destroy(isSilent = false): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#clock.kill();
+    this.#stopGrants();
+    this.dataProcess?.destroy();
+    this.dataProcess = null;
+    this.#modules.control.crashHost(this.#options.host, isSilent);
+    this.#modules.trace.add(this.#options.host, `- container ${this.#place.executorId}`);
+    if (!isSilent) this.#reporter.onEnded();
+  }
+
+  #createNode(
+    clusterId: string,
+    node: NodeId,
+  ): { agent: NodeAgent; dataPlane: SimulatedDataProcess } {
+    const { clock, control, network, trace, mesos } = this.#modules;
+    const { host, clockRate } = this.#options;
+    const log = trace.log(host);
+    const dataPlane = new SimulatedDataProcess(host, clusterId, this.#clock, {
+      clock,
+      clockRate,
+      network,
+      trace,
+      findDisk: (path) => present(this.#place.node.disks.get(path), path),
+      currentMap: () => agent.map,
+      onListening: () => agent.onDataAddressChanged(),
+      onCrash: () => {
+        // Dead already when the machine lost its power: then the disks do worse.
+        if (!this.#place.node.isPowered) return;
+        network.host(host).crash(false);
+        for (const disk of this.#place.node.disks.values()) disk.crash('process');
+      },
+    });
+    const agent = new NodeAgent(
+      {
+        hello: {
+          clusterId,
+          agentId: present(mesos.agentOf(host), host).agentId,
+          executorId: this.#place.executorId,
+          hostname: host,
+          incarnation: this.#place.incarnation,
+          version: 'simulated',
+          grantAddress: `${host}:${GRANT_PORT}`,
+        },
+        reportIntervalMs: REPORT_MS,
+        redialMinMs: REDIAL_MIN_MS,
+        redialMaxMs: REDIAL_MAX_MS,
+      },
+      {
+        clock: this.#clock,
+        log,
+        dialer: control.dialer(host, this.#clock),
+        dataPlane,
+        dataAddress: () => dataPlane.dataAddress,
+        onManagerMissing: () => this.#executor.askForManager(),
+        onMap: () => undefined,
+      },
+    );
+    this.dataProcess = dataPlane;
+    dataPlane.start();
+    trace.add(host, `+ node n${node}`);
+    return { agent, dataPlane };
+  }
+}
