@@ -41,10 +41,6 @@ export class LinkTable {
     }
   }
 
-  reopenAll(): void {
-    for (const link of this.#links.values()) link.reopen();
-  }
-
   /** Every in-sync replica of every PG has accepted the generation, and there is one. */
   isOpen(nowMs: number): boolean {
     const disks = this.#disksOf('inSync');

@@ -109,7 +109,6 @@ export class Reconciler {
         return;
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
-        if (error.code === 'fenced') this.#onFenced(Number(error.details['generation']));
         this.#context.log('debug', 'Comparing replicas failed, trying again', {
           volume: this.#context.volume,
           error: describeError(error),
@@ -119,11 +118,6 @@ export class Reconciler {
         });
       }
     }
-  }
-
-  #onFenced(accepted: number): void {
-    if (accepted > this.#context.generation) this.#context.fence(accepted);
-    else this.#context.reopenAll();
   }
 
   async #listPg(pg: PgId): Promise<void> {
@@ -266,10 +260,21 @@ export class Reconciler {
     return frame;
   }
 
-  #call(disk: DiskId, frame: DataFrame): Promise<PeerAnswer> {
-    const peer = this.#context.mayReconcile() ? this.#context.linkOf(disk).usablePeer() : null;
-    if (peer !== null) return callPeer(peer, frame, this.#context.clock, CALL_MS);
-    return Promise.reject(new StorageError('unavailable', `Disk d${disk} cannot be asked now`));
+  async #call(disk: DiskId, frame: DataFrame): Promise<PeerAnswer> {
+    const context = this.#context;
+    const link = context.linkOf(disk);
+    const peer = context.mayReconcile() ? link.usablePeer() : null;
+    if (peer === null) throw new StorageError('unavailable', `Disk d${disk} cannot be asked now`);
+    try {
+      return await callPeer(peer, frame, context.clock, CALL_MS);
+    } catch (error) {
+      if (error instanceof StorageError && error.code === 'fenced') {
+        const accepted = Number(error.details['generation']);
+        if (accepted > context.generation) context.fence(accepted);
+        else link.reopen();
+      }
+      throw error;
+    }
   }
 }
 

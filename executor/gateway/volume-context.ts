@@ -50,11 +50,11 @@ export interface VolumeContext {
   mayReconcile(): boolean;
   /** The piece cannot go on now: tried again soon, and whenever something changes. */
   stick(piece: Piece): void;
+  /** Neither completed nor given up. */
+  isActive(piece: Piece): boolean;
   complete(piece: Piece, error: BlockError | null): void;
   /** Every member has acked. */
   noteWritten(piece: Piece): void;
-  /** Some replica does not know the generation (any more): all are asked again. */
-  reopenAll(): void;
   /** A replica has accepted a higher generation. */
   fence(generation: number): void;
 }

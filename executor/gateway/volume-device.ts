@@ -15,6 +15,7 @@ import type { Clock, Log, Timer } from '../../shared/ports.ts';
 import type { DataFrame } from '../../shared/wire/data-protocol.ts';
 import type { MapIndex } from '../map-index.ts';
 import type { Peer, PeerListener } from '../peer/peer.ts';
+import { AllocationGate } from './allocation-gate.ts';
 import { checksumsOf } from './block-checksums.ts';
 import type { BlockDevice, BlockError, BlockRequest } from './block-device.ts';
 import { Cleaner } from './cleaner.ts';
@@ -53,7 +54,6 @@ type Phase = 'opening' | 'comparing' | 'serving' | 'closing' | 'fenced' | 'close
 export class VolumeDevice
   implements BlockDevice, PieceOwner, VolumeContext, PeerListener, LinkOwner, ReconcilerListener
 {
-  readonly sizeBytes: number;
   readonly isReadOnly = false;
   readonly volume: VolumeId;
   readonly generation: number;
@@ -71,6 +71,7 @@ export class VolumeDevice
   readonly #flusher: Flusher;
   readonly #cleaner: Cleaner;
   readonly #reconciler: Reconciler;
+  readonly #gate = new AllocationGate(this);
   readonly #links: LinkTable;
   readonly #operations: ClientOperations;
   /** Pieces that hold their blocks, issued or stuck. */
@@ -92,7 +93,6 @@ export class VolumeDevice
     this.#options = options;
     this.#modules = modules;
     this.#placement = volume;
-    this.sizeBytes = volume.sizeBytes;
     this.volume = volume.id;
     this.generation = volume.generation;
     this.layer = volume.layer;
@@ -110,6 +110,11 @@ export class VolumeDevice
     this.#stopListening = modules.peers.listen(this);
     this.#open();
     this.#armSweep();
+  }
+
+  /** The map's newest word: volumes grow while they are attached. */
+  get sizeBytes(): number {
+    return (this.map.volumes.get(this.volume) ?? this.#placement).sizeBytes;
   }
 
   get status(): AttachmentStatus {
@@ -156,8 +161,6 @@ export class VolumeDevice
     this.#operations.finishPart(operation, null);
   }
 
-  // ── What the parts ask (VolumeContext) ─────────────────────────────────────────────────────────
-
   linkOf(disk: DiskId): MemberLink {
     return this.#links.get(disk, this.clock.now());
   }
@@ -183,6 +186,10 @@ export class VolumeDevice
     this.#flusher.noteWritten(piece.pg);
   }
 
+  isActive(piece: Piece): boolean {
+    return this.#active.has(piece);
+  }
+
   complete(piece: Piece, error: BlockError | null): void {
     piece.renew();
     this.#active.delete(piece);
@@ -193,10 +200,6 @@ export class VolumeDevice
     if (piece.kind !== 'repair') this.#operations.finishPart(operation, error);
   }
 
-  reopenAll(): void {
-    this.#links.reopenAll();
-  }
-
   fence(generation: number): void {
     if (this.#phase === 'fenced' || this.#phase === 'closed') return;
     this.#reason = `Fenced: generation ${generation} has been accepted, this one is ${this.generation}`;
@@ -204,8 +207,6 @@ export class VolumeDevice
     this.#stop('fenced');
     this.#modules.onUrgent();
   }
-
-  // ── Events ─────────────────────────────────────────────────────────────────────────────────────
 
   onPieceReply(piece: Piece, frame: DataFrame, member: number): void {
     if (isReading(piece.kind)) this.#reads.onReply(piece, frame, member);
@@ -292,8 +293,6 @@ export class VolumeDevice
     this.#stop('closed');
   }
 
-  // ── Pieces ─────────────────────────────────────────────────────────────────────────────────────
-
   #addPiece(operation: ClientOperation, kind: PieceKind, at: number, length: number): void {
     const request = operation.request;
     if (request === null) return;
@@ -327,6 +326,7 @@ export class VolumeDevice
 
   #issue(piece: Piece): void {
     if (this.#reconciler.mustWait(piece.extent)) this.stick(piece);
+    else if (this.#gate.mustWait(piece)) return;
     else if (isReading(piece.kind)) this.#reads.issue(piece);
     else this.#writes.issue(piece);
   }

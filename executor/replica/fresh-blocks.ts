@@ -13,6 +13,10 @@ export function keyOf(address: ExtentAddress): string {
   return `${address.volume}/${address.layer}/${address.extent}`;
 }
 
+export function isOfVolume(key: string, volume: number): boolean {
+  return key.startsWith(`${volume}/`);
+}
+
 export class FreshBlocks {
   readonly #bits = new Map<string, Uint32Array>();
 
@@ -27,6 +31,10 @@ export class FreshBlocks {
     for (let index = block; index < block + count; index += 1) {
       bits[index >>> 5] = (bits[index >>> 5] as number) | (1 << (index & 31));
     }
+  }
+
+  forgetVolume(volume: number): void {
+    for (const key of [...this.#bits.keys()]) if (isOfVolume(key, volume)) this.#bits.delete(key);
   }
 
   hasAny(address: ExtentAddress): boolean {

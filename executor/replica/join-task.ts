@@ -17,7 +17,7 @@ import type { Peer } from '../peer/peer.ts';
 import { callPeer } from '../peer/peer-call.ts';
 import type { PeerSet } from '../peer/peer-set.ts';
 import { type CopyContext, copyExtent, ended, sourceFrame } from './extent-copy.ts';
-import { FreshBlocks, keyOf } from './fresh-blocks.ts';
+import { FreshBlocks, isOfVolume, keyOf } from './fresh-blocks.ts';
 import type { FreshMarks, ReplicaDisk } from './replica-disk.ts';
 
 export interface JoinModules {
@@ -51,6 +51,8 @@ export class JoinTask implements FreshMarks {
   #isCancelled = false;
   #isRunning = false;
   #triedSources = 0;
+  /** A volume was taken over meanwhile: one more round. */
+  #mustRepeat = false;
 
   constructor(disk: ReplicaDisk, view: PgView, modules: JoinModules) {
     this.disk = disk;
@@ -97,6 +99,16 @@ export class JoinTask implements FreshMarks {
     this.#view = view;
   }
 
+  reopen(volume: number): void {
+    this.#fresh.forgetVolume(volume);
+    for (const key of [...this.#finished]) if (isOfVolume(key, volume)) this.#finished.delete(key);
+    this.#mustRepeat = true;
+    if (!this.#isComplete) return;
+    this.#isComplete = false;
+    this.#isRunning = false;
+    this.start();
+  }
+
   cancel(): void {
     this.#isCancelled = true;
   }
@@ -111,11 +123,13 @@ export class JoinTask implements FreshMarks {
     const { clock, log, onUrgent } = this.#modules;
     while (!this.#isCancelled && !this.#isComplete) {
       const { epoch } = this.#view;
+      this.#mustRepeat = false;
       try {
         const { peer, disk } = this.#chooseSource();
         await this.#joinFrom(peer, disk);
         // A newer epoch may have changed the source set; the copy is whole in any of them.
         if (this.#isCancelled) return;
+        if (this.#mustRepeat) continue;
         this.#isComplete = true;
         this.#error = '';
         log('info', 'A joining replica has everything', { pg: this.#view.id, disk: this.disk.id });

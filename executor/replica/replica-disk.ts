@@ -11,6 +11,11 @@ export interface FreshMarks {
   mark(volume: number, layer: number, extent: number, block: number, count: number): void;
   /** An extent that this write creates lacks blocks which the source may have. */
   startsIncomplete(volume: number, layer: number, extent: number): boolean;
+  /**
+   * Another gateway took the volume over: what the former one wrote last may be here alone, so its
+   * marks count no longer, and the volume is compared again.
+   */
+  reopen(volume: number): void;
 }
 
 export class ReplicaDisk {

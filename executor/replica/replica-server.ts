@@ -160,6 +160,7 @@ export class ReplicaServer {
       session.refuse(frame, STATUS.fenced, accepted);
       return;
     }
+    const isNew = frame.generation > disk.store.generationOf(frame.volume);
     disk.store.adoptGeneration(frame.volume, frame.generation, (status) => {
       reply.status = status;
       // A still higher one may have come in while this one was on its way to the disk.
@@ -168,6 +169,7 @@ export class ReplicaServer {
         reply.status = STATUS.fenced;
         reply.aux = now;
       }
+      if (isNew) for (const join of disk.joins.values()) join.reopen(reply.volume);
       session.answer(reply);
     });
   }

@@ -173,4 +173,35 @@ describe('data plane: block I/O', () => {
     const read = await c.run('read', submit(c.device(0), 'read', 0, 4096));
     expect(read.error).to.equal('io');
   });
+
+  it('the pool is full: only allocating writes get no-space', async () => {
+    const c = await cluster('full');
+    const data = bytes(8192, 1);
+    await c.run('write', submit(c.device(0), 'write', 4096, data.length, { data }));
+    c.setMap({ volumes: c.map.volumes.map((volume) => ({ ...volume, isFull: true })) });
+    const into = submit(c.device(0), 'write', 100_000, data.length, { data });
+    expect((await c.run('a write into an extent that exists', into)).error).to.equal(null);
+    const beyond = submit(c.device(0), 'write', 9 * MiB, data.length, { data });
+    expect((await c.run('a write that allocates', beyond)).error).to.equal('no-space');
+    const across = submit(c.device(0), 'write', 4 * MiB - 4096, data.length, { data });
+    expect((await c.run('a write that does both', across)).error).to.equal('no-space');
+    const trim = submit(c.device(0), 'trim', 9 * MiB, MiB);
+    expect((await c.run('a trim', trim)).error).to.equal(null);
+    c.setMap({ volumes: c.map.volumes.map((volume) => ({ ...volume, isFull: false })) });
+    const again = submit(c.device(0), 'write', 9 * MiB, data.length, { data });
+    expect((await c.run('room again', again)).error).to.equal(null);
+  });
+
+  it('a volume grows while it is attached: its new end can be written', async () => {
+    const c = await cluster('grow');
+    c.setMap({
+      volumes: c.map.volumes.map((volume) => ({ ...volume, sizeBytes: 64 * MiB })),
+    });
+    expect(c.device(0).sizeBytes).to.equal(64 * MiB);
+    const data = bytes(4096, 1);
+    const offset = 64 * MiB - 4096;
+    await c.run('write', submit(c.device(0), 'write', offset, data.length, { data }));
+    const read = await c.run('read', submit(c.device(0), 'read', offset, 4096));
+    expect(read.data?.equals(data)).to.equal(true);
+  });
 });

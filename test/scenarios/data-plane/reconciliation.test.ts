@@ -79,4 +79,25 @@ describe('data plane: after an unclean detach', () => {
     await c.until('serving', () => c.findDevice(0)?.status === 'serving');
     expect(c.logged.some((line) => line.message.includes('compared'))).to.equal(false);
   });
+
+  it('a write that reached the joining replica alone: gone after the volume was taken over', async () => {
+    const c = await cluster('joiner alone');
+    const acked = bytes(8 * MiB, 1);
+    await c.run('write', submit(c.device(2), 'write', 0, acked.length, { data: acked }));
+    c.setPg(1, [0], [1]);
+    await c.until('joined', () => c.node(1).plane.report().joins[0]?.isComplete === true);
+    c.network.block('host3', 'host1');
+    void submit(c.device(2), 'write', 4096, 4096, { data: bytes(4096, 2) });
+    await c.clock.runFor(20);
+    c.crash(2, 'power');
+    c.network.healAll();
+    expect(await differingExtents(c)).to.equal(1);
+    c.attach(0);
+    await c.until('serving', () => c.findDevice(0)?.status === 'serving');
+    await c.until('the joiner knows', () => c.node(1).store?.generationOf(1) === 2);
+    await c.until('joined', () => c.node(1).plane.report().joins[0]?.isComplete === true);
+    expect(await differingExtents(c)).to.equal(0);
+    const read = await c.run('read', submit(c.device(0), 'read', 0, acked.length));
+    expect(read.data?.equals(acked)).to.equal(true);
+  });
 });
