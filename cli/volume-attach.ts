@@ -4,7 +4,6 @@
  */
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { StorageError } from '../shared/base/errors.ts';
 import type { AttachmentView, VolumeView } from '../shared/model/api-views.ts';
 import type { Cli } from './cli.ts';
 import { failure } from './failures.ts';
@@ -25,26 +24,14 @@ export interface AttachArgs extends VolumeArgs {
 }
 
 export async function attachVolume(cli: Cli, args: AttachArgs): Promise<undefined> {
-  const waitMs = readSeconds('--wait', args.wait) * 1000;
-  const deadlineMs = performance.now() + waitMs;
-  const firstSeconds = Math.min(FIRST_WAIT_SECONDS, Math.floor(waitMs / 1000));
-  const { body } = await cli.api.send<AttachmentView>(
-    'POST',
-    `${volumePath(args.volume)}/attach?wait=${firstSeconds}`,
-    {
-      body: { force: args.force, ...(args.node === undefined ? {} : { node: args.node }) },
-      waitMs: firstSeconds * 1000,
-    },
-  );
-  const attachment = await waitServing(cli, body, deadlineMs);
+  const attachment = await attachAndWait(cli, args);
   if (cli.isJson) {
     cli.show(attachment, () => '');
     return undefined;
   }
   const uri = chooseUri(attachment, args.transport);
-  cli.explain(
-    `Volume ${attachment.volumeName} is attached to ${attachment.node} (${attachment.hostname})`,
-  );
+  const { volumeName, node, hostname } = attachment;
+  cli.explain(`Volume ${volumeName} is attached to ${node} (${hostname})`);
   for (const other of [attachment.unixUri, attachment.tcpUri]) {
     if (other !== null && other !== uri) cli.explain(`Also at ${other}`);
   }
@@ -52,34 +39,36 @@ export async function attachVolume(cli: Cli, args: AttachArgs): Promise<undefine
   return undefined;
 }
 
-async function waitServing(
-  cli: Cli,
-  first: AttachmentView,
-  deadlineMs: number,
-): Promise<AttachmentView> {
-  let attachment = first;
+/** Asks again and again: attaching may be repeated, and moves on when a dead node's lease runs out. */
+async function attachAndWait(cli: Cli, args: AttachArgs): Promise<AttachmentView> {
+  const deadlineMs = performance.now() + readSeconds('--wait', args.wait) * 1000;
+  let isForced = args.force;
   let lastReason = '';
-  while (attachment.state !== 'serving') {
-    const reason = attachment.reason || `it is ${attachment.state}`;
+  for (;;) {
+    const leftMs = Math.max(0, deadlineMs - performance.now());
+    const waitSeconds = Math.min(FIRST_WAIT_SECONDS, Math.floor(leftMs / 1000));
+    const { status, body } = await cli.api.send<AttachmentView>(
+      'POST',
+      `${volumePath(args.volume)}/attach?wait=${waitSeconds}`,
+      {
+        body: { force: isForced, ...(args.node === undefined ? {} : { node: args.node }) },
+        waitMs: waitSeconds * 1000,
+      },
+    );
+    if (status === 200) return body;
+    // The force is for the node that had it when the operator asked, not for the next one.
+    isForced = false;
+    const reason = body.reason || `it is ${body.state} on ${body.node}`;
     if (reason !== lastReason) cli.explain(`Waiting: ${reason}`);
     lastReason = reason;
-    if (performance.now() >= deadlineMs) {
+    if (performance.now() + POLL_MS >= deadlineMs) {
       throw failure(
-        `Volume "${attachment.volumeName}" does not serve on ${attachment.node} yet: ${reason}`,
-        `attaching goes on; "cistern volume show ${attachment.volumeName}" shows it, --wait 5m waits longer`,
+        `Volume "${body.volumeName}" does not serve on ${body.node} yet: ${reason}`,
+        `attaching goes on; "cistern volume show ${body.volumeName}" shows it, --wait 5m waits longer`,
       );
     }
     await sleep(POLL_MS);
-    const volume = await cli.api.get<VolumeView>(volumePath(attachment.volume));
-    if (volume.attachment === null) {
-      throw new StorageError(
-        'conflict',
-        `Volume "${volume.name}" was detached by somebody else before it served`,
-      );
-    }
-    attachment = volume.attachment;
   }
-  return attachment;
 }
 
 /** The socket is faster, and only there on the node itself. */

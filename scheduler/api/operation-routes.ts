@@ -2,12 +2,12 @@
 import type { FastifyInstance } from 'fastify';
 import type { DiskView, JobView, NodeView } from '../../shared/model/api-views.ts';
 import type { Command } from '../core/contract.ts';
+import { run } from './execution.ts';
 import type { JsonSchema } from './json-schema.ts';
 import { flag, nullable, objectSchema, ref } from './json-schema.ts';
 import type { ManagerPort } from './manager-port.ts';
 import { diskIdOf, getDisk, getJob, getNode, getPool, jobIdOf, nodeIdOf } from './references.ts';
 import { describeRoute, pathParameter } from './route-schema.ts';
-import { run } from './volume-routes.ts';
 
 /** `job`: the work that the command started and that is still running, if any. */
 export interface NodeAnswer {

@@ -5,9 +5,10 @@
  */
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { StorageError } from '../../shared/base/errors.ts';
+import type { NodeId } from '../../shared/base/ids.ts';
 import { REPLICAS_MAX, VOLUME_BYTES_MAX, VOLUME_BYTES_MIN } from '../../shared/base/units.ts';
 import type { AttachmentView, VolumeView } from '../../shared/model/api-views.ts';
-import type { Command } from '../core/contract.ts';
+import { run, runWithin } from './execution.ts';
 import type { JsonSchema } from './json-schema.ts';
 import { described, flag, objectSchema, ref } from './json-schema.ts';
 import type { ManagerPort } from './manager-port.ts';
@@ -43,13 +44,6 @@ const waitAndForceQuery: JsonSchema = {
 
 interface WaitQuery {
   readonly wait?: number;
-}
-
-/** Executes, and throws what the manager refuses. */
-export async function run(manager: ManagerPort, command: Command): Promise<number | null> {
-  const result = await manager.execute(command);
-  if (result.kind === 'failed') throw result.error;
-  return result.id;
 }
 
 /** Ends with the connection of the caller: nobody reads the answer then. */
@@ -180,22 +174,55 @@ function addAttach(app: FastifyInstance, manager: ManagerPort): void {
     async (request, reply) => {
       const volume = getVolume(manager, request.params.volume);
       const given = request.body.node ?? null;
-      await run(manager, {
-        kind: 'attach-volume',
-        volume: volumeIdOf(volume),
+      const serving = await attachAndWait(manager, {
+        volume,
         node: given === null ? null : nodeIdOf(getNode(manager, given)),
         isForced: request.body.force ?? false,
-      });
-      const signal = callerSignal(reply);
-      const serving = await waitUntil(manager, () => findServing(manager, volume), {
         waitMs: waitMs(request.query),
-        signal,
+        signal: callerSignal(reply),
       });
       return reply
         .status(serving === null ? 202 : 200)
         .send(serving ?? requireAttachment(manager, volume));
     },
   );
+}
+
+interface AttachWish {
+  readonly volume: VolumeView;
+  readonly node: NodeId | null;
+  readonly isForced: boolean;
+  readonly waitMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** The node that has the volume may have died and still hold a lease: asking again moves it, once it may. */
+const ASK_AGAIN_MS = 1000;
+
+/** Null when it does not serve in time; then it goes on without us. */
+async function attachAndWait(
+  manager: ManagerPort,
+  wish: AttachWish,
+): Promise<AttachmentView | null> {
+  const deadlineMs = performance.now() + wish.waitMs;
+  const leftMs = (): number => Math.max(0, deadlineMs - performance.now());
+  const command = {
+    kind: 'attach-volume',
+    volume: volumeIdOf(wish.volume),
+    node: wish.node,
+  } as const;
+  let isBegun = await runWithin(manager, { ...command, isForced: wish.isForced }, leftMs());
+  for (;;) {
+    if (!isBegun) return null;
+    const serving = await waitUntil(manager, () => findServing(manager, wish.volume), {
+      waitMs: Math.min(leftMs(), ASK_AGAIN_MS),
+      signal: wish.signal,
+    });
+    if (serving !== null || leftMs() === 0 || wish.signal.aborted) return serving;
+    if (requireAttachment(manager, wish.volume).state === 'paused') {
+      isBegun = await runWithin(manager, { ...command, isForced: false }, leftMs());
+    }
+  }
 }
 
 function findServing(manager: ManagerPort, volume: VolumeView): AttachmentView | null {
@@ -209,7 +236,7 @@ function requireAttachment(manager: ManagerPort, volume: VolumeView): Attachment
   if (attachment !== undefined) return attachment;
   throw new StorageError(
     'conflict',
-    `Attaching volume "${volume.name}" was undone by somebody else before it served`,
+    `Volume "${volume.name}" is not attached: its node is not up yet, or somebody else detached it meanwhile; attach it again`,
     { volume: volume.id },
   );
 }
@@ -236,11 +263,13 @@ function addDetach(app: FastifyInstance, manager: ManagerPort): void {
     },
     async (request, reply) => {
       const volume = getVolume(manager, request.params.volume);
-      await run(manager, {
+      const command = {
         kind: 'detach-volume',
         volume: volumeIdOf(volume),
         isForced: request.body.force ?? false,
-      });
+      } as const;
+      // Begun or not: what counts is whether the attachment is gone in the end.
+      await runWithin(manager, command, waitMs(request.query));
       const isFree = await waitUntil(
         manager,
         () => (findAttachment(manager, volume.id) === undefined ? true : null),

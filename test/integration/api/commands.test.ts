@@ -108,7 +108,7 @@ describe('api: commands', () => {
     expect(body.reason).to.include('lease');
   });
 
-  it('attach: undone by somebody else meanwhile, 409', async () => {
+  it('attach: somebody else detached it meanwhile, 409', async () => {
     await send('POST', '/volumes', { name: 'fresh', sizeBytes: GiB });
     api.manager.isAttachSlow = true;
     const pending = send<ErrorView>('POST', '/volumes/fresh/attach');
@@ -116,7 +116,7 @@ describe('api: commands', () => {
     await send('POST', '/volumes/fresh/detach');
     const { status, body } = await pending;
     expect(status).to.equal(409);
-    expect(body.message).to.include('undone by somebody else');
+    expect(body.message).to.include('somebody else detached it');
   });
 
   it('attach: leadership is lost meanwhile, 503 with the reason', async () => {
