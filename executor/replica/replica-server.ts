@@ -169,9 +169,10 @@ export class ReplicaServer {
         reply.status = STATUS.fenced;
         reply.aux = now;
       }
-      if (isNew) for (const join of disk.joins.values()) join.reopen(reply.volume);
       session.answer(reply);
     });
+    // From this call on the store knows the new generation, so the former gateway is refused.
+    if (isNew) for (const join of disk.joins.values()) join.reopen(reply.volume);
   }
 
   #servePg(session: Session, frame: DataFrame, disk: ReplicaDisk): void {
