@@ -57,7 +57,7 @@ function createParser(): GlobalArgv {
       describe: 'Address of the API; else CISTERN_API, else the development cluster',
     })
     .parserConfiguration({ 'duplicate-arguments-array': false })
-    .wrap(Math.min(HELP_COLUMNS_MAX, process.stdout.columns ?? HELP_COLUMNS_MAX))
+    .wrap(Math.min(HELP_COLUMNS_MAX, process.stdout.columns || HELP_COLUMNS_MAX))
     .version(readVersion())
     .help()
     .alias('help', 'h')

@@ -8,15 +8,13 @@ import type { Environment } from './api-address.ts';
 
 export type Colors = ReturnType<typeof picocolors.createColors>;
 
-/** Width when the output is no terminal: pipes and files. */
-const PLAIN_COLUMNS = 100;
+/** Height when the output is no terminal, or one that does not say: pipes and files. */
 const PLAIN_ROWS = 40;
 
 export class Terminal {
   readonly colors: Colors;
   /** For stderr, which may be a terminal when stdout is a pipe. */
   readonly errorColors: Colors;
-  readonly columns: number;
   readonly rows: number;
   /** Progress bars are drawn on stderr. */
   readonly hasBars: boolean;
@@ -27,8 +25,7 @@ export class Terminal {
     const isColorful = !environment['NO_COLOR'] && environment['TERM'] !== 'dumb';
     this.colors = picocolors.createColors(stdout.isTTY === true && isColorful);
     this.errorColors = picocolors.createColors(stderr.isTTY === true && isColorful);
-    this.columns = stdout.isTTY === true ? stdout.columns : PLAIN_COLUMNS;
-    this.rows = stdout.isTTY === true ? stdout.rows : PLAIN_ROWS;
+    this.rows = (stdout.isTTY === true ? stdout.rows : 0) || PLAIN_ROWS;
     this.hasBars = stderr.isTTY === true && environment['TERM'] !== 'dumb';
     this.canAsk = stdin.isTTY === true && stderr.isTTY === true;
     // `cistern events | head`: the reader has enough, that is no failure.

@@ -1,6 +1,6 @@
 /**
  * Builds the dashboard into dist/dashboard (or `--out FOLDER`): checks its types, bundles the script
- * with esbuild, and copies the page and its styles. Nothing in it comes from elsewhere at run time.
+ * and the styles with esbuild, and copies the page. Nothing in it comes from elsewhere at run time.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
@@ -22,7 +22,10 @@ if (types.status !== 0) process.exit(1);
 rmSync(output, { recursive: true, force: true });
 mkdirSync(output, { recursive: true });
 await build({
-  entryPoints: { app: join(root, 'dashboard/main.ts') },
+  entryPoints: {
+    app: join(root, 'dashboard/main.ts'),
+    styles: join(root, 'dashboard/styles.css'),
+  },
   outdir: output,
   bundle: true,
   minify: true,
@@ -32,4 +35,3 @@ await build({
   logLevel: 'warning',
 });
 copyFileSync(join(root, 'dashboard/index.html'), join(output, 'index.html'));
-copyFileSync(join(root, 'dashboard/styles.css'), join(output, 'styles.css'));
