@@ -16,6 +16,8 @@ export type AgentSpec = {
   readonly name: string;
   /** Default: the name. */
   readonly hostname?: string | undefined;
+  /** Address to listen on. Default: that of the master. */
+  readonly ip?: string | undefined;
   /** Default: `region1`. */
   readonly region?: string | undefined;
   /** Missing: the agent has no fault domain. */

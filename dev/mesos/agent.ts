@@ -184,7 +184,7 @@ export class Agent implements AgentSide {
     this.#id = saved?.id ?? '';
     this.#phase = saved === undefined ? 'ready' : 'no-route';
     const server = new HttpServer((request) => this.#handle(request));
-    this.#port = await server.listen(ip, saved?.port ?? 0);
+    this.#port = await server.listen(ip, saved?.port ?? this.#port);
     this.#server = server;
     if (saved === undefined) {
       this.#register();
@@ -360,6 +360,16 @@ export class Agent implements AgentSide {
     this.#save();
     this.#link?.break();
     this.#executors.release();
+    await this.#closeDown();
+  }
+
+  /** Says goodbye to the master: executors are shut down, and the agent will come back as a new one. */
+  async retire(): Promise<void> {
+    const { id } = this;
+    this.#tell(() => this.#options.master.unregisterAgent(id));
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.shutDown('the agent unregistered', true);
+    await new Promise<void>((resolve) => this.#whenEmpty(resolve));
     await this.#closeDown();
   }
 

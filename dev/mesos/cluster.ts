@@ -138,7 +138,7 @@ export class MesosStandIn {
     const agent = new Agent({
       spec,
       directory: this.#agentDirectory(spec.name),
-      ip: this.#host,
+      ip: spec.ip ?? this.#host,
       timeScale: this.#options.timeScale ?? 1,
       lint: this.#options.lint ?? false,
       misbehaviour: this.#misbehaviour,
@@ -184,6 +184,12 @@ export class MesosStandIn {
     const { id } = agent;
     await agent.stop();
     this.#master.agentStopped(id);
+  }
+
+  /** The agent shuts its executors down and unregisters, as a real one does on SIGUSR1. */
+  async retireAgent(name: string): Promise<void> {
+    const agent = this.#get(name);
+    if (agent.isRunning) await agent.retire();
   }
 
   /** Starts an agent that was stopped or killed. */

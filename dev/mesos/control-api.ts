@@ -3,7 +3,7 @@
  *
  *     GET  /stand-in/state
  *     POST /stand-in/agents                    an agent's spec
- *     POST /stand-in/agents/<name>/kill|stop|start|wipe
+ *     POST /stand-in/agents/<name>/kill|stop|start|retire|wipe
  *     POST /stand-in/misbehave                 any fields of a misbehaviour
  *     POST /stand-in/maintenance               a maintenance schedule
  *     POST /stand-in/drop-streams
@@ -66,6 +66,7 @@ async function runOnAgents(
   if (verb === 'kill') await standIn.killAgent(name);
   else if (verb === 'stop') await standIn.stopAgent(name);
   else if (verb === 'start') await standIn.startAgent(name);
+  else if (verb === 'retire') await standIn.retireAgent(name);
   else if (verb === 'wipe') standIn.wipeAgent(name);
   else throw unknownCommand(request);
   return {};

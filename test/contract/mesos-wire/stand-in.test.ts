@@ -45,6 +45,7 @@ function agent(directory: string, number: number, disk: number): AgentSpec {
   return {
     name: `agent${number}`,
     hostname: `agent${number}.example`,
+    ip: `127.0.0.${number}`,
     region: 'r1',
     zone: `z${number}`,
     attributes: { rack: `r${number}`, tier: 'ssd', gen: number },
