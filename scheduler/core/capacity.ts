@@ -9,7 +9,9 @@ import type { CapacityView } from '../../shared/model/api-views.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
+import { isNodeMapped } from './map.ts';
 import { memberCount } from './members.ts';
+import { isNodeUp } from './node-life.ts';
 import type { DiskRecord, JobRecord, PoolRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 
@@ -147,13 +149,14 @@ function disksNeeded(state: State, pool: PoolRecord, serving: readonly DiskRecor
   return { count: Math.max(1, Math.ceil(missing / meanBytes)), usedRatio };
 }
 
-function comingDisks(state: State, pool: string): DiskRecord[] {
-  return [...state.facts.disks.values()].filter(
-    (disk) =>
-      disk.pool === pool &&
-      (disk.phase === 'claiming' || disk.phase === 'launched') &&
-      diskUse(state, disk) === 'unborn',
-  );
+/** Disks that were claimed and will serve soon: on nodes that are up, or whose executor is yet to start. */
+export function comingDisks(state: State, pool: string): DiskRecord[] {
+  return [...state.facts.disks.values()].filter((disk) => {
+    if (disk.pool !== pool || diskUse(state, disk) !== 'unborn') return false;
+    if (disk.phase !== 'claiming' && disk.phase !== 'launched') return false;
+    const node = state.facts.nodes.find(disk.node);
+    return node !== undefined && (!isNodeMapped(node) || isNodeUp(state, node));
+  });
 }
 
 interface Begin {

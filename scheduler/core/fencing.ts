@@ -91,7 +91,7 @@ function whyFence(state: State, observed: ObservedNode, nowMs: number): string |
   }
   const silenceMs = nowMs - observed.lastReportAtMs;
   if (observed.session === null && silenceMs >= Math.min(silentMs, SESSION_LOST_MS)) {
-    return `its control session ended and it was silent for ${formatDuration(silenceMs)}`;
+    return 'its control session ended and it did not come back at once';
   }
   if (silenceMs < silentMs) return null;
   return `it was silent for ${formatDuration(silentMs)}`;

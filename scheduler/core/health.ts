@@ -5,7 +5,7 @@
 import { formatDisk, formatNode } from '../../shared/base/ids.ts';
 import { formatDuration } from '../../shared/base/units.ts';
 import type { Health, HealthReason, PgCounts } from '../../shared/model/api-views.ts';
-import { poolCapacity } from './capacity.ts';
+import { comingDisks, poolCapacity } from './capacity.ts';
 import { isNodeMapped } from './map.ts';
 import { memberCount } from './members.ts';
 import { isCertainlyNotServing, isNodeUp } from './node-life.ts';
@@ -187,6 +187,8 @@ function judgeRoom(state: State, pool: PoolRecord): Finding[] {
 
 function expansionOutlook(state: State, pool: PoolRecord): string {
   const wish = state.expansion.get(pool.name);
+  const coming = comingDisks(state, pool.name).length;
+  if (coming > 0) return `${coming} more disks are claimed and will serve soon`;
   if (wish !== undefined)
     return `It is being expanded by ${wish.diskCount} disks as Mesos offers them`;
   if (!pool.isAutoExpand) return 'Add disks or delete data: automatic expansion is switched off';

@@ -136,6 +136,22 @@ describe('manager: room', () => {
     expect(cluster.state.facts.jobs.size).to.be.at.most(3);
   });
 
+  it('manager: a disk was claimed on a node that died, another one is wished for', () => {
+    const cluster = boot(3);
+    const volume = cluster.createVolume('data', 2, 200 * GiB);
+    cluster.write(volume, 123 * GiB);
+    cluster.run(3000);
+    expect(cluster.state.expansion.get('default')?.diskCount).to.equal(1);
+    const dead = cluster.addNode(0);
+    cluster.run(2000);
+    cluster.kill(dead);
+    cluster.run(3000);
+    const disk = cluster.addDisk(dead);
+    cluster.state.facts.disks.update(disk, { phase: 'claiming' });
+    cluster.run(3000);
+    expect(cluster.state.expansion.get('default')?.diskCount).to.equal(1);
+  });
+
   it('manager: the wish outlives the manager', () => {
     const cluster = boot(3);
     const volume = cluster.createVolume('data', 2, 200 * GiB);

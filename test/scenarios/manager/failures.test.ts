@@ -39,7 +39,7 @@ describe('manager: nodes that die', () => {
     expect(job).to.not.equal(undefined);
     expect(cluster.state.facts.jobs.get(job?.id ?? (0 as never)).phase).to.equal('done');
     expect(cluster.events('node.down')[0]).to.match(
-      /^n3 \(host3\) is shut out because its control session ended and it was silent/,
+      /^n3 \(host3\) is shut out because its control session ended and it did not come back/,
     );
   });
 
