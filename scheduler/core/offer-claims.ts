@@ -175,6 +175,8 @@ function listWishes(state: State, site: ClaimSite, now: Now): Wish[] {
   for (const pool of state.facts.pools.values()) {
     if (!doesPoolAccept(pool, attributes)) continue;
     const counts = disksPerNode(state, pool);
+    // An offer may be of an agent that died a moment ago: what is known to be away gets nothing more.
+    if (site.node !== null && isKnownAway(state, site.node)) continue;
     const count = baselineWish(pool, counts, site.node?.id ?? null);
     wishes.push({ pool, isExpansion: false, reason: 'pool claims disks as they appear', count });
     const isOwn = site.node !== null && counts.has(site.node.id);
@@ -188,6 +190,12 @@ function listWishes(state: State, site: ClaimSite, now: Now): Wish[] {
     });
   }
   return wishes;
+}
+
+/** It was heard before and is not any more; a node that was never heard is still being brought up. */
+function isKnownAway(state: State, node: NodeRecord): boolean {
+  const observed = state.nodes.get(node.id);
+  return node.isFenced || (observed?.session === null && observed.hello !== null);
 }
 
 /** Not withheld; one disk per shared file system, unless an expansion asks for another piece. */
