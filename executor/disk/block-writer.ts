@@ -5,10 +5,11 @@
  */
 import { assert } from '../../shared/base/assert.ts';
 import { BLOCK_BYTES, BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
+import type { Status } from '../../shared/wire/data-protocol.ts';
 import { PRESENCE, STATUS } from '../../shared/wire/data-protocol.ts';
 import { ROW } from './extent-catalog.ts';
 import { NO_SLOT } from './journal-records.ts';
-import { isAllData, PRESENCE_BYTES, runEnd } from './presence.ts';
+import { isAllData, PRESENCE_BYTES, presenceAt, runEnd } from './presence.ts';
 import type { Slab } from './slab-files.ts';
 import { slotOffset } from './slab-files.ts';
 import type { StampKeeper } from './stamp-keeper.ts';
@@ -86,63 +87,62 @@ export class BlockWriter {
       done(STATUS.badRequest);
       return;
     }
-    this.#applyRun(blocks, 0, done);
+    // All runs at once: each takes its place among the operations on its blocks now, so that a write
+    // that comes later cannot be overwritten by an older copy.
+    let waiting = 1;
+    let worst: Status = STATUS.ok;
+    const finish: Done = (status) => {
+      if (worst === STATUS.ok) worst = status;
+      waiting -= 1;
+      if (waiting === 0) done(worst);
+    };
+    for (let from = 0; from < blocks.count; ) {
+      const to = runEnd(blocks.presence, from, blocks.count);
+      waiting += 1;
+      this.#applyRun(blocks, from, to, finish);
+      from = to;
+    }
+    finish(STATUS.ok);
   }
 
   // ── Pulled blocks, run by run ────────────────────────────────────────────────────────────────
 
-  #applyRun(blocks: PulledBlocks, from: number, done: Done): void {
-    if (from === blocks.count) {
-      done(STATUS.ok);
-      return;
-    }
+  #applyRun(blocks: PulledBlocks, from: number, to: number, done: Done): void {
     if (this.#core.failure !== null) {
       done(STATUS.diskFailed);
       return;
     }
     const { catalog } = this.#core;
-    const retry = (): void => this.#applyRun(blocks, from, done);
-    const to = runEnd(blocks.presence, from, blocks.count);
-    const block = blocks.block + from;
-    const count = to - from;
-    const value = ((blocks.presence[from >> 2] ?? 0) >> ((from & 3) * 2)) & 3;
-    let row = catalog.find(blocks.volume, blocks.layer, blocks.extent);
-    // Deleted, or cleaned, while an earlier run was under way: the caller starts again.
-    if (row < 0) {
+    const found = catalog.find(blocks.volume, blocks.layer, blocks.extent);
+    // Deleted while it waited for its turn.
+    if (found < 0) {
       done(STATUS.badRequest);
       return;
     }
+    const value = presenceAt(blocks.presence, from);
+    const range = { block: blocks.block + from, count: to - from };
     const stamp = {
       volume: blocks.volume,
       layer: blocks.layer,
       extent: blocks.extent,
-      pg: catalog.pg[row] ?? 0,
-      epoch: catalog.epoch[row] ?? 0,
-      block,
-      count,
+      pg: catalog.pg[found] ?? 0,
+      epoch: catalog.epoch[found] ?? 0,
       incomplete: false,
+      ...range,
     };
-    const keepsStamp = catalog.hasFlag(row, ROW.incomplete);
-    row = this.#stamps.prepare(
-      stamp,
-      { needsSlot: value === PRESENCE.data, keepsStamp },
-      retry,
-      done,
-    );
+    const needs = {
+      needsSlot: value === PRESENCE.data,
+      keepsStamp: catalog.hasFlag(found, ROW.incomplete),
+    };
+    const retry = (): void => this.#applyRun(blocks, from, to, done);
+    const row = this.#stamps.prepare(stamp, needs, retry, done);
     if (row < 0) return;
-    const next: Done = (status) => {
-      if (status === STATUS.ok) this.#applyRun(blocks, to, done);
-      else done(status);
-    };
     if (value === PRESENCE.data) {
       const data = blocks.data.subarray(from * BLOCK_BYTES, to * BLOCK_BYTES);
-      this.#put(
-        row,
-        { block, count, data, checksums: blocks.checksums.subarray(from * 4, to * 4) },
-        next,
-      );
+      const checksums = blocks.checksums.subarray(from * 4, to * 4);
+      this.#put(row, { ...range, data, checksums }, done);
     } else {
-      this.#clear(row, { block, count }, value, next);
+      this.#clear(row, range, value, done);
     }
   }
 
@@ -375,7 +375,7 @@ function dataSpan(table: Uint8Array, range: BlockRange): BlockRange | null {
   const end = range.block + range.count;
   for (let at = range.block; at < end; ) {
     const next = runEnd(table, at, end);
-    if ((((table[at >> 2] ?? 0) >> ((at & 3) * 2)) & 3) === PRESENCE.data) {
+    if (presenceAt(table, at) === PRESENCE.data) {
       if (first < 0) first = at;
       last = next;
     }

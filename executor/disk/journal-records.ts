@@ -198,23 +198,8 @@ function decodeBody(source: Buffer, offset: number, length: number): JournalReco
         slot: source.readUInt32LE(body + 16),
         epoch: source.readUInt32LE(body + 20),
       };
-    case RECORD.presence: {
-      const block = source.readUInt16LE(body + 12);
-      const count = source.readUInt16LE(body + 14);
-      const presence = source.readUInt16LE(body + 16);
-      const prior = source.readUInt16LE(body + 18);
-      if (count === 0 || block + count > BLOCKS_PER_EXTENT || presence > 2 || prior > 2)
-        return null;
-      return {
-        type: 'presence',
-        flags,
-        ...readAddress(source, body),
-        block,
-        count,
-        presence,
-        prior,
-      };
-    }
+    case RECORD.presence:
+      return decodePresence(source, body, flags);
     case RECORD.removal:
       return { type: 'removal', ...readAddress(source, body) };
     case RECORD.epoch:
@@ -232,6 +217,15 @@ function decodeBody(source: Buffer, offset: number, length: number): JournalReco
     default:
       return null;
   }
+}
+
+function decodePresence(source: Buffer, body: number, flags: number): JournalRecord | null {
+  const block = source.readUInt16LE(body + 12);
+  const count = source.readUInt16LE(body + 14);
+  const presence = source.readUInt16LE(body + 16);
+  const prior = source.readUInt16LE(body + 18);
+  if (count === 0 || block + count > BLOCKS_PER_EXTENT || presence > 2 || prior > 2) return null;
+  return { type: 'presence', flags, ...readAddress(source, body), block, count, presence, prior };
 }
 
 interface Address {

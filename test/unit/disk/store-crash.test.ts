@@ -12,7 +12,7 @@ import { BLOCK_BYTES, KiB, MiB } from '../../../shared/base/units.ts';
 import { PRESENCE, STATUS } from '../../../shared/wire/data-protocol.ts';
 import type { BlockValue } from './block-model.ts';
 import { ABSENT, BlockModel, expectAllowed, stamped, ZERO } from './block-model.ts';
-import { OK, readFrom, StoreFixture, writeOf } from './store-fixture.ts';
+import { checksumsOf, OK, readFrom, StoreFixture, writeOf } from './store-fixture.ts';
 
 const SLOTS = 10;
 const EXTENTS = 4;
@@ -64,6 +64,8 @@ class CrashRun {
       else if (dice < 77) this.clean();
       else if (dice < 80) this.remove();
       else if (dice < 83) this.adopt();
+      else if (dice < 87) this.pull();
+      else if (dice < 89) this.stamp();
       else if (dice < 97) await this.fixture.idle(this.prng.pick([0, 0.05, 0.2, 1]));
       else await this.end();
     }
@@ -113,12 +115,10 @@ class CrashRun {
     const acked = durable ? this.model.ackedNow() : null;
     const { incarnation } = this;
     const epoch = this.prng.pick([1, 1, 1, 2, 3]);
-    console.log('write', nameOf(address), block, count, 'to', this.writes.toString(16), epoch);
     this.store.write(
       writeOf(address, block, Buffer.concat(blocks), { epoch, durable }),
       (status) => {
         expect([OK, STATUS.noSpace]).to.include(status);
-        console.log('done', status, nameOf(address), block, count, 'writes', this.writes);
         end(status === OK);
         if (status === OK && acked !== null && incarnation === this.incarnation)
           this.model.flushed(acked);
@@ -139,7 +139,6 @@ class CrashRun {
     const rest = { pg: 1, epoch: 1, durable: false, incomplete: false };
     this.store.zero({ ...address, ...rest, block, count, unmap }, (status) => {
       expect([OK, STATUS.noSpace]).to.include(status);
-      console.log('done', status, nameOf(address), block, count, 'writes', this.writes);
       for (const end of ends) end(status === OK);
     });
   }
@@ -190,6 +189,43 @@ class CrashRun {
     });
   }
 
+  /** Blocks from elsewhere, onto an extent that is dirty or incomplete. */
+  pull(): void {
+    const address = this.address();
+    const { block, count } = this.range();
+    const presence = new Uint8Array(Math.ceil(count / 4));
+    const values: BlockValue[] = [];
+    const blocks: Buffer[] = [];
+    for (let index = 0; index < count; index += 1) {
+      const value = this.prng.pick([PRESENCE.data, PRESENCE.data, PRESENCE.zero, PRESENCE.absent]);
+      presence[index >> 2] = (presence[index >> 2] ?? 0) | (value << ((index & 3) * 2));
+      this.writes += 1;
+      const bytes = value === PRESENCE.data ? stamped(this.writes) : Buffer.alloc(BLOCK_BYTES);
+      blocks.push(bytes);
+      values.push({ presence: value, bytes: value === PRESENCE.data ? bytes : null });
+    }
+    const data = Buffer.concat(blocks);
+    const stamp = this.store.stampOf(address);
+    if (stamp === null || !(stamp.dirty || stamp.incomplete)) return;
+    const end = this.begin(address, block, values);
+    const checksums = checksumsOf(data);
+    this.store.applyPulled({ ...address, block, count, presence, checksums, data }, (status) => {
+      // In part applied when the disk is full or the extent was deleted: it may be all or nothing per block.
+      if (status === OK) end(true);
+    });
+  }
+
+  /** Weaker or stronger stamps, as resync sets them. */
+  stamp(): void {
+    const address = this.address();
+    const dirty = this.prng.chance(0.3);
+    const incomplete = this.prng.chance(0.3);
+    const epoch = this.store.stampOf(address)?.epoch ?? 1;
+    this.store.setStamp(address, 1, { epoch, dirty, incomplete }, (status) => {
+      expect([OK, STATUS.noSpace]).to.include(status);
+    });
+  }
+
   adopt(): void {
     const pg = this.prng.below(3);
     const epoch = this.store.epochOf(pg) + this.prng.below(2);
@@ -224,7 +260,7 @@ class CrashRun {
       const name = nameOf(address);
       const stamp = this.store.stampOf(address);
       // What it held when it was clean stays: a stamp that is dirty since may still be lost.
-      if (stamp === null || stamp.dirty) continue;
+      if (stamp === null || stamp.dirty || stamp.incomplete) continue;
       const values = new Map<string, BlockValue>();
       for (const block of usedBlocks()) {
         const key = keyOf(address, block);
@@ -245,7 +281,7 @@ class CrashRun {
         const found = await this.valueOf(address, block);
         const allowed = isPowerLoss ? this.model.afterPowerLoss(key) : this.model.possible(key);
         expectAllowed(found, allowed, key, isPowerLoss);
-        if (isPowerLoss && stamp !== null && !stamp.dirty) {
+        if (isPowerLoss && stamp !== null && !stamp.dirty && !stamp.incomplete) {
           expect(clean, `${key}: clean without ever having been cleaned`).to.not.equal(undefined);
           const value = clean?.get(key) ?? ABSENT;
           expectAllowed(found, [value], `${key} of a clean extent`, false);

@@ -234,6 +234,25 @@ describe('extent store: stamps', () => {
     expect(after.data.equals(result.data), 'what was complete survives power loss').to.equal(true);
   });
 
+  it('store: pulled blocks of several runs, a write called later wins everywhere', async () => {
+    const fixture = new StoreFixture();
+    const store = await fixture.open();
+    const open = { epoch: 1, dirty: false, incomplete: true };
+    await fixture.ask((done) => store.setStamp(at(0), 1, open, done));
+    const presence = new Uint8Array(32);
+    // Data and zeros in turn, each run long enough for the thread pool.
+    for (let byte = 0; byte < 32; byte += 1) presence[byte] = byte % 16 < 8 ? 0x55 : 0xaa;
+    const data = blocksOf(128, 9);
+    const pulled = { ...at(0), block: 0, count: 128, presence, checksums: checksumsOf(data), data };
+    const pulling = fixture.ask((done) => store.applyPulled(pulled, done));
+    const writing = fixture.write(store, at(0), 20, blocksOf(100, 4));
+    expect(await Promise.all([pulling, writing])).to.deep.equal([OK, OK]);
+    const result = await fixture.read(store, at(0), 0, 128);
+    expect(result.status).to.equal(OK);
+    const fills = [0, 19, 20, 70, 119, 120].map((index) => result.data[index * BLOCK_BYTES]);
+    expect(fills).to.deep.equal([9, 9, 4, 4, 4, 0]);
+  });
+
   it('store: meta data of an extent, as stored', async () => {
     const fixture = new StoreFixture();
     const store = await fixture.open();
