@@ -121,7 +121,7 @@ async function open(
     const uuidChecksum = crc32c(new TextEncoder().encode(options.uuid));
     const owner = { diskId: options.diskId, uuidChecksum };
     const trail = await readJournals(disk, owner, firstNeeded);
-    const sizes = slabSizes(slabs, slotCount);
+    const sizes = slabSizes(slabs);
     let replayed: Replayed | null = null;
     if (trail !== null) {
       replayed = await new JournalReplay(parts, trail.settledThrough).run(trail, slabs);
@@ -157,11 +157,9 @@ async function finishRecovery(
   });
 }
 
-function slabSizes(slabs: SlabFiles, slotCount: number): Map<number, number> {
+function slabSizes(slabs: SlabFiles): Map<number, number> {
   const sizes = new Map<number, number>();
-  slabs.openExisting(Math.ceil(slotCount / SLOTS_PER_SLAB), (number, size) =>
-    sizes.set(number, size),
-  );
+  slabs.openExisting((number, size) => sizes.set(number, size));
   return sizes;
 }
 

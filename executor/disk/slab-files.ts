@@ -69,10 +69,12 @@ export class SlabFiles {
     return slab;
   }
 
-  /** Opens what exists of `count` slabs, and calls `visit` with number and size in bytes. */
-  openExisting(count: number, visit: (number: number, size: number) => void): void {
-    for (let number = 0; number < count; number += 1) {
-      if (!this.#disk.exists(slabName(number))) continue;
+  /** Opens all slabs that exist, and calls `visit` with number and size in bytes. Throws `DiskError`. */
+  openExisting(visit: (number: number, size: number) => void): void {
+    for (const name of this.#disk.list()) {
+      const match = /^slabs\/(\d{4,})\.slab$/.exec(name);
+      if (match === null) continue;
+      const number = Number(match[1]);
       visit(number, this.of(number * SLOTS_PER_SLAB).file.size());
     }
   }

@@ -5,6 +5,7 @@
  */
 import { EXTENT_BYTES } from '../../shared/base/units.ts';
 import type { DiskFailure } from '../../shared/ports.ts';
+import { DiskError } from '../../shared/ports.ts';
 import type { Journal } from './journal.ts';
 import type { Slab, SlabFiles } from './slab-files.ts';
 import { SLOTS_PER_SLAB, slotOffset } from './slab-files.ts';
@@ -101,7 +102,8 @@ export class SlotAllocator {
         this.#syncAll(batch, [...touched]);
         return;
       }
-      const slab = this.#modules.slabs.of(run.first);
+      const slab = this.#slabOf(run.first);
+      if (slab === null) return;
       touched.add(slab);
       slab.wrote(0);
       slab.file.punch(slotOffset(run.first), run.count * EXTENT_BYTES, (failure) => {
@@ -111,6 +113,17 @@ export class SlotAllocator {
       });
     };
     next();
+  }
+
+  /** Null when it cannot be opened: the store has failed then. */
+  #slabOf(slot: number): Slab | null {
+    try {
+      return this.#modules.slabs.of(slot);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      this.#abandon('Opening a slab', error);
+      return null;
+    }
   }
 
   #syncAll(batch: readonly number[], slabs: readonly Slab[]): void {

@@ -6,7 +6,22 @@
 import type { RootDatabase } from 'lmdb';
 import { open } from 'lmdb';
 import type { DiskFailure, DiskIndex, IndexChange } from '../ports.ts';
+import { DiskError } from '../ports.ts';
 import { toDiskError } from './linux-file.ts';
+
+/** LMDB gives numbers: errno where the system refused, its own where the map is full. */
+const CODES: Readonly<Record<string, string>> = {
+  '5': 'EIO',
+  '28': 'ENOSPC',
+  '30': 'EROFS',
+  '122': 'EDQUOT',
+  '-30792': 'ENOSPC',
+};
+
+function toIndexError(error: unknown, what: string): DiskError {
+  const { code, message } = toDiskError(error, what);
+  return new DiskError(CODES[code] ?? code, message);
+}
 
 export class LinuxIndex implements DiskIndex {
   readonly #database: RootDatabase<Buffer, Buffer>;
@@ -28,7 +43,7 @@ export class LinuxIndex implements DiskIndex {
         cache: false,
       });
     } catch (error) {
-      throw toDiskError(error, `Opening the index "${path}"`);
+      throw toIndexError(error, `Opening the index "${path}"`);
     }
   }
 
@@ -36,7 +51,7 @@ export class LinuxIndex implements DiskIndex {
     try {
       return this.#database.getBinary(toBuffer(key)) ?? null;
     } catch (error) {
-      throw toDiskError(error, `Reading the index "${this.#path}"`);
+      throw toIndexError(error, `Reading the index "${this.#path}"`);
     }
   }
 
@@ -55,7 +70,7 @@ export class LinuxIndex implements DiskIndex {
     });
     transaction.then(
       () => done(null),
-      (error: unknown) => done(toDiskError(error, `Committing to the index "${this.#path}"`)),
+      (error: unknown) => done(toIndexError(error, `Committing to the index "${this.#path}"`)),
     );
   }
 
