@@ -32,6 +32,8 @@ const MOVES_INTERVAL_MS = 1000;
  * its leases, so the next plan of the pool waits for four times as long.
  */
 const PLAN_PAUSE_MS_PER_PG = 0.04;
+/** Copies stop this far below the hard limit: a drain must not be what gives clients ENOSPC. */
+const JOIN_MARGIN_RATIO = 0.05;
 const ALL_MOVES: readonly MoveReason[] = ['rebuild', 'drain', 'balance'];
 
 /** Every tick: plans pools whose inputs changed, then starts what may start. */
@@ -184,7 +186,7 @@ function moveDisks(state: State, now: Now): MoveDisk[] {
       isLeaving: use === 'leaving',
       isServing: isDiskServing(state, disk),
       usedBytes: observed?.usedBytes ?? 0,
-      limitBytes: (observed?.capacityBytes ?? disk.sizeBytes) * fullAtRatio,
+      limitBytes: (observed?.capacityBytes ?? disk.sizeBytes) * (fullAtRatio - JOIN_MARGIN_RATIO),
     });
   }
   return disks;

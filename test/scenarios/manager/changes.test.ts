@@ -86,6 +86,20 @@ describe('manager: capacity that comes and goes', () => {
     expect(cluster.pgCountOf(id as number as DiskId)).to.equal(64);
   });
 
+  it('manager: a drain onto disks that are too small, it stops before they are full', () => {
+    const cluster = boot(3);
+    const volume = cluster.createVolume('data', 2, 200 * GiB);
+    cluster.must({ kind: 'update-pool', pool: 'default', changes: { isAutoExpand: false } });
+    cluster.write(volume, 105 * GiB);
+    cluster.run(3000);
+    cluster.must({ kind: 'drain-node', node: N1 });
+    cluster.run(60_000);
+    expect(cluster.state.facts.nodes.get(N1).admin).to.equal('draining');
+    expect(cluster.pgCountOf(1 as DiskId), 'something moved').to.be.below(40);
+    expect(cluster.state.facts.pools.get('default').isFull).to.equal(false);
+    expect(cluster.events('pool.full')).to.deep.equal([]);
+  });
+
   it('manager: a disk is drained, it is given back; a cancelled drain is not', () => {
     const cluster = boot(3, {}, 2);
     cluster.createVolume('data');
