@@ -14,6 +14,7 @@ import type {
   TaskInfo,
 } from '../../shared/mesos/messages.ts';
 import { addFilter } from './allocator.ts';
+import { commandExecutor } from './command-task.ts';
 import { executorKey } from './executor-record.ts';
 import {
   type AgentRecord,
@@ -275,23 +276,22 @@ function launch(run: Run, given: TaskInfo): void {
     sendTaskError(run, task, text);
     return;
   }
-  if (executor === undefined) {
-    sendTaskError(run, task, 'The stand-in runs custom executors only, not bare commands');
-    return;
-  }
   run.remaining = subtract(run.remaining, needed);
-  if (!isRunning) agent.executors.set(key, { frameworkId: framework.id, info: executor });
+  if (!isRunning && executor !== undefined) {
+    agent.executors.set(key, { frameworkId: framework.id, info: executor });
+  }
   core.tasks.set(taskKey(framework.id, task.task_id.value), {
     frameworkId: framework.id,
     agentId: agent.id,
-    executorId: executor.executor_id.value,
+    executorId: executor?.executor_id.value,
     info: task,
     state: 'TASK_STAGING',
     status: undefined,
     isUnreachable: false,
   });
   const info = framework.info;
-  core.toAgent(agent, (side) => side.runTask(info, executor, task));
+  const runner = executor ?? commandExecutor(task);
+  core.toAgent(agent, (side) => side.runTask(info, runner, task));
 }
 
 /** The task with allocations, and its executor with the framework's id, filled in. */

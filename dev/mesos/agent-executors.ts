@@ -15,6 +15,7 @@ import type {
   TaskStatus,
 } from '../../shared/mesos/messages.ts';
 import { type DrainConfig, isTerminal, type TaskReport } from './agent-protocol.ts';
+import { isCommandExecutor } from './command-task.ts';
 import { Container, STATUS_UNKNOWN } from './container.ts';
 import type { ExecutorConnection } from './executor-connection.ts';
 import {
@@ -313,7 +314,10 @@ export class AgentExecutors {
     executor.cancelTimer();
     executor.connection?.destroy();
     executor.connection = undefined;
-    this.#outside.reportExit(executor.frameworkId, executorId, status);
+    // The end of a command executor is told by its task alone.
+    if (!isCommandExecutor(executor.info)) {
+      this.#outside.reportExit(executor.frameworkId, executorId, status);
+    }
     const termination: Termination = executor.termination ?? {
       state: 'TASK_FAILED',
       reason: 'REASON_EXECUTOR_TERMINATED',

@@ -19,6 +19,7 @@ import {
 } from './agent-protocol.ts';
 import { type AgentSpec, agentInfo, baseResources } from './agent-spec.ts';
 import { Checkpoint } from './checkpoint.ts';
+import { isCommandExecutor } from './command-task.ts';
 import { type AgentPhase, handleExecutorCall, isExecutorPath } from './executor-api.ts';
 import type { SavedExecutor } from './executor-record.ts';
 import { answerJson, answerText, HttpRefusal, HttpServer, type Request } from './http-server.ts';
@@ -230,7 +231,9 @@ export class Agent implements AgentSide {
       ip: this.#options.ip,
       total: this.#operations.total,
       frameworks: records.map((executor) => executor.framework),
-      executors: records.map(({ frameworkId, info }) => ({ frameworkId, info })),
+      executors: records
+        .filter(({ info }) => !isCommandExecutor(info))
+        .map(({ frameworkId, info }) => ({ frameworkId, info })),
       tasks: this.#executors.reportTasks(),
       operations: this.#operations.reports(),
     };

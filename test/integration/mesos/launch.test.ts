@@ -14,7 +14,7 @@ import {
   unreserve,
   volume,
 } from './operations.ts';
-import { RawScheduler } from './raw-scheduler.ts';
+import { RawScheduler, waitFor } from './raw-scheduler.ts';
 import { agentSpec, closeStandIns, startStandIn } from './stand-in-fixture.ts';
 
 describe('stand-in: launching', function () {
@@ -173,6 +173,38 @@ describe('stand-in: launching', function () {
     const failure = await scheduler.next('a failure', (one) => one.failure !== undefined);
     expect(failure.failure?.status).to.equal(9);
     await scheduler.nextUpdate('task-1', 'TASK_FAILED');
+    scheduler.close();
+  });
+
+  it('bare commands run by the command executor, finished, failed and killed', async () => {
+    const standIn = await startStandIn();
+    const scheduler = new RawScheduler(standIn.masterUrl);
+    await scheduler.subscribe();
+    const offer = await scheduler.nextOffer();
+    const bare = (id: string, value: string) => ({
+      name: id,
+      task_id: { value: id },
+      agent_id: offer.agent_id,
+      resources: [scalar('cpus', 0.1), scalar('mem', 32)],
+      command: { value, environment: { variables: [{ name: 'CODE', value: '3' }] } },
+    });
+    const operations = [
+      launch(bare('good', 'exit 0'), bare('bad', 'exit $CODE'), bare('long', 'exec sleep 60')),
+    ];
+    await scheduler.call({ type: 'ACCEPT', accept: { offer_ids: [offer.id], operations } });
+    const last = async (id: string, ...states: string[]) => {
+      await waitFor(`${id} ${states}`, () =>
+        scheduler.events
+          .flatMap((one) => one.update?.status ?? [])
+          .find((one) => one.task_id.value === id && states.includes(one.state)),
+      );
+    };
+    await last('good', 'TASK_FINISHED');
+    await last('bad', 'TASK_FAILED');
+    await last('long', 'TASK_RUNNING');
+    await scheduler.call({ type: 'KILL', kill: { task_id: { value: 'long' } } });
+    await last('long', 'TASK_KILLED');
+    expect(scheduler.events.filter((one) => one.failure !== undefined)).to.deep.equal([]);
     scheduler.close();
   });
 
