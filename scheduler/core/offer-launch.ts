@@ -57,18 +57,31 @@ export function isInWindow(node: NodeRecord, now: Now, aheadMs: number): boolean
   return node.unavailableFromMs <= now.wallMs + aheadMs;
 }
 
-/** Whether a task of the node's executor may be running there, as far as we know. */
-export function isExecutorThere(state: State, node: NodeRecord, offer: Offer): boolean {
+/**
+ * Whether the node's executor is there: then its share of cpus and memory is in use. doubt: we launched
+ * something with it, but the offer does not list it; one of the two is about to be corrected.
+ */
+export type ExecutorPresence = 'there' | 'doubt' | 'none';
+
+export function executorPresence(
+  state: State,
+  site: { readonly node: NodeRecord; readonly offer: Offer; readonly plan: OfferPlan },
+): ExecutorPresence {
+  const { node, offer, plan } = site;
+  const isOurs = (id: string | undefined): boolean => id === node.executorId;
+  if (plan.launch.some(({ executor }) => isOurs(executor?.executor_id.value))) return 'there';
   // Mesos' word on its death is newer than any offer that still lists it.
-  if (observedNode(state, node.id).executor === 'dead') return false;
-  if (offer.executor_ids?.some(({ value }) => value === node.executorId) === true) return true;
+  if (observedNode(state, node.id).executor === 'dead') return 'none';
+  if (offer.executor_ids?.some(({ value }) => isOurs(value)) === true) return 'there';
   const { executorRun } = observedHost(state.mesos, node.id);
   for (const disk of state.facts.disks.values()) {
     if (disk.node !== node.id) continue;
     const task = observedTask(state.mesos, disk);
-    if (task !== null && task.executorRun === executorRun && IN_FLIGHT.has(task.life)) return true;
+    if (task !== null && task.executorRun === executorRun && IN_FLIGHT.has(task.life)) {
+      return 'doubt';
+    }
   }
-  return false;
+  return 'none';
 }
 
 export function bringUp(state: State, site: Site, disk: DiskRecord, now: Now): LaunchOutcome {
@@ -80,13 +93,19 @@ export function bringUp(state: State, site: Site, disk: DiskRecord, now: Now): L
   const isOffered = found.kind === 'volume';
   const mayLaunch = task === null || task.life === 'dead' || (task.life === 'away' && isOffered);
   if (!mayLaunch) {
-    // Its resources are offered, so the master sees no such task; the update may be on its way.
-    if (now.ms - task.sinceMs >= IN_FLIGHT_MS) task.askAtMs ??= now.ms;
+    askWhy(state, disk, now);
     return 'wait';
   }
   if (observedHost(state.mesos, node.id).retryAtMs > now.ms) return 'wait';
   if (isInWindow(node, now, WINDOW_AHEAD_MS)) return 'wait';
   return launch(state, site, disk, found, now);
+}
+
+/** A disk's resources are offered, so the master sees no task on them, though we believe in one: ask. */
+export function askWhy(state: State, disk: DiskRecord, now: Now): void {
+  const task = observedTask(state.mesos, disk);
+  // The update may be on its way, or the offer older than the launch.
+  if (task !== null && now.ms - task.sinceMs >= IN_FLIGHT_MS) task.askAtMs ??= now.ms;
 }
 
 type FoundDisk =
@@ -124,8 +143,10 @@ function launch(
   found: FoundDisk,
   now: Now,
 ): LaunchOutcome {
-  const { ledger, plan, offer } = site;
-  const isThere = isExecutorThere(state, site.node, offer);
+  const { ledger, plan } = site;
+  const presence = executorPresence(state, site);
+  if (presence === 'doubt') return 'wait';
+  const isThere = presence === 'there';
   const node = isThere ? site.node : renewExecutor(state, site.node);
   const artefact = node.artefact ?? state.options.executor;
   const mineToo = isOurs(node.id, 'task', disk.id);

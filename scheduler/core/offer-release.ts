@@ -10,7 +10,7 @@ import { formatDisk, formatNode } from '../../shared/base/ids.ts';
 import { recordEvent } from './events.ts';
 import { memberCount } from './members.ts';
 import { observedHost, observedTask } from './mesos-state.ts';
-import { isExecutorThere, type Site } from './offer-launch.ts';
+import { askWhy, executorPresence, type Site } from './offer-launch.ts';
 import { type Entry, isOurs, placeName } from './offer-resources.ts';
 import type { DiskRecord, NodeRecord } from './records.ts';
 import type { Now, State } from './state.ts';
@@ -34,12 +34,16 @@ function isNamed(state: State, disk: DiskRecord): boolean {
 export function releaseDisk(state: State, site: Site, disk: DiskRecord, now: Now): void {
   assert(disk.phase === 'releasing', 'only a releasing disk is given back', { disk: disk.id });
   // Its data has left, says the phase; the members are what counts.
-  if (!isTaskOver(state, disk) || isNamed(state, disk)) return;
+  if (isNamed(state, disk)) return;
   const { ledger, plan, node } = site;
   const matches = [isOurs(node.id, 'disk', disk.id), isOurs(node.id, 'task', disk.id)];
   const held = ledger.entries.filter(
     (entry) => entry.milli > 0 && matches.some((match) => match(entry)),
   );
+  if (!isTaskOver(state, disk)) {
+    if (held.length > 0) askWhy(state, disk, now);
+    return;
+  }
   if (held.length > 0) {
     for (const entry of held) giveBack(site, entry);
     state.mesos.releases.set(disk.id, { sinceMs: now.ms, isSent: true });
@@ -81,7 +85,10 @@ export function confirmReleases(state: State, now: Now): void {
     const { sinceMs } = release;
     // Only offers that could have shown it count: after a REVIVE (which clears filters), of its agent.
     const host = observedHost(mesos, disk.node);
-    const couldShow = mesos.lastReviveMs >= sinceMs && host.lastOfferAtMs >= sinceMs + SETTLE_MS;
+    // A node that was given up need not offer anything any more.
+    const isHeard =
+      facts.nodes.get(disk.node).admin === 'gone' || host.lastOfferAtMs >= sinceMs + SETTLE_MS;
+    const couldShow = mesos.lastReviveMs >= sinceMs && isHeard;
     if (couldShow && now.ms - sinceMs >= CONFIRM_MS) forgetDisk(state, disk, now);
   }
 }
@@ -118,6 +125,16 @@ function withholdPlace(state: State, disk: DiskRecord): void {
   state.facts.nodes.update(node.id, { withheldPlaces: [...withheld, place] });
 }
 
+/** An offer that lists the executor as running and offers its share as well: that share is another one. */
+function releaseSurplus(site: Site): void {
+  const { node, ledger, plan, offer } = site;
+  if (offer.executor_ids?.some(({ value }) => value === node.executorId) !== true) return;
+  const isShare = isOurs(node.id, 'executor', null);
+  for (const entry of ledger.entries) {
+    if (entry.milli > 0 && isShare(entry)) plan.unreserve.push(ledger.takeFrom(entry, entry.milli));
+  }
+}
+
 /** Whether the node's executor has no more use: no disk of ours, and no volume attached there. */
 export function isExecutorIdle(state: State, node: NodeRecord): boolean {
   for (const disk of state.facts.disks.values()) {
@@ -129,15 +146,19 @@ export function isExecutorIdle(state: State, node: NodeRecord): boolean {
   return true;
 }
 
-/** Plans UNRESERVE of the executor's cpus and memory once neither disks nor the executor are there. */
+/**
+ * Plans UNRESERVE of cpus and memory that serve nothing: the executor's, once neither disks nor the
+ * executor are there, and what was reserved twice because an earlier reservation could not be seen.
+ */
 export function releaseExecutor(state: State, site: Site): void {
-  const { node, ledger, plan, offer } = site;
+  releaseSurplus(site);
+  const { node, ledger, plan } = site;
   const host = observedHost(state.mesos, node.id);
   const held = ledger.entries.filter(
     (entry) => entry.milli > 0 && isOurs(node.id, 'executor', null)(entry),
   );
   if (held.length > 0) host.isExecutorReserved = true;
-  if (!isExecutorIdle(state, node) || isExecutorThere(state, node, offer)) return;
+  if (!isExecutorIdle(state, node) || executorPresence(state, site) !== 'none') return;
   for (const entry of held) plan.unreserve.push(ledger.takeFrom(entry, entry.milli));
   // Shown again when the ACCEPT was in vain.
   host.isExecutorReserved = false;

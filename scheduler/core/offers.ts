@@ -6,13 +6,14 @@
  * Also decides when offers are wanted at all (SUPPRESS and REVIVE).
  */
 import { formatDisk, formatNode } from '../../shared/base/ids.ts';
-import type { Offer } from '../../shared/mesos/scheduler-messages.ts';
+import type { Id } from '../../shared/mesos/messages.ts';
+import type { Accept, Offer } from '../../shared/mesos/scheduler-messages.ts';
 import type { Effect } from './contract.ts';
 import { observedHost, observedTask } from './mesos-state.ts';
 import { baselineWish, claimDisks, disksPerNode, expansionWish } from './offer-claims.ts';
 import {
   bringUp,
-  isExecutorThere,
+  executorPresence,
   isInWindow,
   type LaunchOutcome,
   type Site,
@@ -70,51 +71,49 @@ function answerAgent(
   now: Now,
 ): Effect[] {
   const offerIds = group.map(({ id }) => id);
-  const decline = (seconds: number): Effect[] => [
-    callMesos({
-      type: 'DECLINE',
-      decline: { offer_ids: offerIds, filters: { refuse_seconds: seconds } },
-    }),
-  ];
-  if (!state.mesos.isReconciled) return decline(REFUSE_SOON_S);
-  const whole: Offer = {
-    ...offer,
-    resources: group.flatMap(({ resources }) => resources ?? []),
-  };
-  const ledger = new OfferLedger(state, whole.resources ?? []);
+  if (!state.mesos.isReconciled) return [decline(offerIds, REFUSE_SOON_S)];
+  const resources = group.flatMap((one) => one.resources ?? []);
+  const whole: Offer = { ...offer, resources };
+  const ledger = new OfferLedger(state, resources);
   const identity = identify(state, whole, ledger, now);
-  if (identity.kind === 'strange') return decline(REFUSE_OTHER_S);
+  if (identity.kind === 'strange') return [decline(offerIds, REFUSE_OTHER_S)];
   const known = identity.kind === 'known' ? refreshNode(state, identity.node, whole, now) : null;
   const plan = createPlan();
   const outcomes: LaunchOutcome[] = [];
   const effects: Effect[] = [];
   if (known !== null) {
     observedHost(state.mesos, known.id).lastOfferAtMs = now.ms;
-    const site: Site = { node: known, offer: whole, ledger, plan };
-    for (const disk of disksOf(state, known)) {
-      if (disk.phase === 'releasing') releaseDisk(state, site, disk, now);
-      else if (known.admin !== 'gone') outcomes.push(bringUp(state, site, disk, now));
-    }
+    outcomes.push(...tendDisks(state, { node: known, offer: whole, ledger, plan }, now));
     effects.push(...shutOldExecutors(known, whole));
   }
   outcomes.push(...claim(state, known, whole, ledger, plan, now));
   if (known !== null) releaseExecutor(state, { node: known, offer: whole, ledger, plan });
   const isSoon = outcomes.some((outcome) => outcome === 'wait') || isExpanding(state, now);
-  if (!isEmpty(plan)) {
-    effects.push(
-      callMesos({
-        type: 'ACCEPT',
-        accept: {
-          offer_ids: offerIds,
-          operations: operationsOf(plan),
-          filters: { refuse_seconds: isSoon ? REFUSE_SOON_S : REFUSE_OTHER_S },
-        },
-      }),
-    );
-    return effects;
+  if (isEmpty(plan)) {
+    const seconds = isSoon ? REFUSE_SOON_S : wanted.size > 0 ? REFUSE_OTHER_S : REFUSE_IDLE_S;
+    return [...effects, decline(offerIds, seconds)];
   }
-  const seconds = isSoon ? REFUSE_SOON_S : wanted.size > 0 ? REFUSE_OTHER_S : REFUSE_IDLE_S;
-  return [...effects, ...decline(seconds)];
+  const accept: Accept = {
+    offer_ids: offerIds,
+    operations: operationsOf(plan),
+    filters: { refuse_seconds: isSoon ? REFUSE_SOON_S : REFUSE_OTHER_S },
+  };
+  return [...effects, callMesos({ type: 'ACCEPT', accept })];
+}
+
+function decline(offer_ids: readonly Id[], seconds: number): Effect {
+  const filters = { refuse_seconds: seconds };
+  return callMesos({ type: 'DECLINE', decline: { offer_ids, filters } });
+}
+
+/** Gives back what is released, brings up what should run; of a node that was given up only the first. */
+function tendDisks(state: State, site: Site, now: Now): LaunchOutcome[] {
+  const outcomes: LaunchOutcome[] = [];
+  for (const disk of disksOf(state, site.node)) {
+    if (disk.phase === 'releasing') releaseDisk(state, site, disk, now);
+    else if (site.node.admin !== 'gone') outcomes.push(bringUp(state, site, disk, now));
+  }
+  return outcomes;
 }
 
 function disksOf(state: State, node: NodeRecord): DiskRecord[] {
@@ -132,7 +131,9 @@ function claim(
   if (known !== null && known.admin !== 'active') return [];
   if (isOfferInWindow(offer, known, now)) return [];
   if (known !== null && observedHost(state.mesos, known.id).retryAtMs > now.ms) return ['wait'];
-  const isExecutorRunning = known !== null && isExecutorThere(state, known, offer);
+  const presence = known === null ? 'none' : executorPresence(state, { node: known, offer, plan });
+  if (presence === 'doubt') return ['wait'];
+  const isExecutorRunning = presence === 'there';
   const claimed = claimDisks(state, { node: known, offer, ledger, isExecutorRunning }, now);
   if (claimed === null) return [];
   const { node } = claimed;

@@ -11,6 +11,7 @@ import type { DiskRecord, NodeRecord } from '../../../scheduler/core/records.ts'
 import type { Now, State } from '../../../scheduler/core/state.ts';
 import type { TaskState, TaskStatus } from '../../../shared/mesos/messages.ts';
 import type {
+  OfferOperation,
   SchedulerCall,
   SchedulerCallType,
   SchedulerEvent,
@@ -128,11 +129,22 @@ export class Scenario {
       offers.map(({ id }) => id.value).toSorted(),
     );
     for (const { accept } of calls) {
+      this.#expectHarmless(accept?.operations ?? []);
       const offer = offers.find(({ id }) => accept?.offer_ids?.[0]?.value === id.value);
       const agent = agents.find(({ agentId }) => agentId === offer?.agent_id.value);
       if (!isLost && accept !== undefined) agent?.apply(accept.operations ?? []);
     }
     return calls;
+  }
+
+  /** The rule above all: only what a releasing disk of our own store held is destroyed. */
+  #expectHarmless(operations: readonly OfferOperation[]): void {
+    for (const { persistence } of operations
+      .flatMap(({ destroy }) => destroy?.volumes ?? [])
+      .map(({ disk }) => disk ?? {})) {
+      const owner = this.disks().find(({ persistenceId }) => persistenceId === persistence?.id);
+      expect(owner?.phase, `volume ${persistence?.id} is destroyed`).to.equal('releasing');
+    }
   }
 
   /** Mesos says something about a task; from an agent (with a uuid) unless said otherwise. */
