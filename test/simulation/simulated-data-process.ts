@@ -46,6 +46,8 @@ const PORT = 7400;
 const IPC_MS = 0.05;
 const REPORT_MS = 500;
 const RESTART_MS = 20;
+/** Ten minutes in production: too long to wait for the end of every run. */
+const FORGET_AFTER_MS = 15_000;
 
 const EMPTY_REPORT: NodeReport = {
   mapVersion: 0,
@@ -233,7 +235,11 @@ export class SimulatedDataProcess implements DataPlane {
     const { network, trace, findDisk } = this.#modules;
     const log = trace.log(this.#host);
     return new NodeDataPlane(
-      { clusterId: this.#clusterId, listenAddress: `${this.#host}:${PORT}` },
+      {
+        clusterId: this.#clusterId,
+        listenAddress: `${this.#host}:${PORT}`,
+        forgetAfterMs: FORGET_AFTER_MS,
+      },
       {
         clock,
         log,

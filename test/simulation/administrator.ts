@@ -1,0 +1,222 @@
+/**
+ * The operator of a run: makes volumes, attaches, moves and deletes them, drains and activates nodes,
+ * adds one. Commands may fail while faults are about; what he asked for before that still has to come.
+ */
+import type { Command, CommandResult } from '../../scheduler/core/contract.ts';
+import type { NodeRecord, VolumeRecord } from '../../scheduler/core/records.ts';
+import type { VolumeId } from '../../shared/base/ids.ts';
+import type { Prng } from '../../shared/base/prng.ts';
+import type { Cluster } from './cluster.ts';
+import type { SwarmOptions } from './swarm.ts';
+import { VolumeClient } from './volume-client.ts';
+
+/** Between two attempts of a command that failed. */
+const RETRY_MS = 500;
+const SWEEP_MS = 1_000;
+
+export class Administrator {
+  readonly #cluster: Cluster;
+  readonly #options: SwarmOptions;
+  readonly #random: Prng;
+  readonly #onViolation: (what: string) => void;
+  readonly clients = new Map<VolumeId, VolumeClient>();
+  #isActive = false;
+  #isAdding = true;
+  #nextName = 1;
+  #drained: string | null = null;
+  /** Volumes that somebody works on: one command at a time for each. */
+  readonly #busy = new Set<VolumeId>();
+  runningCommands = 0;
+
+  constructor(cluster: Cluster, options: SwarmOptions, onViolation: (what: string) => void) {
+    this.#cluster = cluster;
+    this.#options = options;
+    this.#random = cluster.random.fork('administrator');
+    this.#onViolation = onViolation;
+    this.#sweepLater();
+  }
+
+  /** A new volume, attached to one of the gateway nodes, with clients at work. */
+  async addVolume(): Promise<void> {
+    const name = `vol-${this.#nextName}`;
+    this.#nextName += 1;
+    const { volumeBytes: sizeBytes, replicas } = this.#options;
+    let volume = this.#findVolume(name);
+    while (volume === null) {
+      await this.#execute({ kind: 'create-volume', name, sizeBytes, replicas, pool: null });
+      volume = this.#findVolume(name);
+      if (volume === null) await this.#pause(RETRY_MS);
+    }
+    this.#busy.add(volume.id);
+    await this.#attach(volume.id);
+    this.#busy.delete(volume.id);
+    const { cellBytes, depth, thinkMs } = this.#options;
+    const client = new VolumeClient(
+      this.#cluster,
+      { volume: volume.id, sizeBytes, cellBytes, depth, thinkMs },
+      this.#onViolation,
+    );
+    this.clients.set(volume.id, client);
+    client.start();
+  }
+
+  start(): void {
+    this.#isActive = true;
+    if (Number.isFinite(this.#options.commandIntervalMs)) this.#next();
+  }
+
+  /** No new commands; a drained node comes back. */
+  async stop(): Promise<void> {
+    this.#isActive = false;
+    while (this.runningCommands > 0) await this.#pause(RETRY_MS);
+    await this.#activate();
+  }
+
+  #sweepLater(): void {
+    this.#cluster.clock.after(SWEEP_MS, () => {
+      for (const client of this.clients.values()) client.sweep();
+      this.#sweepLater();
+    });
+  }
+
+  #next(): void {
+    const waitMs = this.#options.commandIntervalMs * 2 * this.#random.fraction();
+    this.#cluster.clock.after(waitMs, () => {
+      if (!this.#isActive) return;
+      this.#next();
+      this.runningCommands += 1;
+      void this.#act().finally(() => {
+        this.runningCommands -= 1;
+      });
+    });
+  }
+
+  async #act(): Promise<void> {
+    const dice = this.#random.below(100);
+    if (dice < 45) await this.#moveVolume();
+    else if (dice < 60) await this.addVolume();
+    else if (dice < 75) await this.#deleteVolume();
+    else if (dice < 95) await (this.#drained === null ? this.#drain() : this.#activate());
+    else if (this.#isAdding) {
+      this.#isAdding = false;
+      this.#cluster.addNode();
+    }
+  }
+
+  async #moveVolume(): Promise<void> {
+    const volume = this.#pickVolume();
+    if (volume === null) return;
+    this.#busy.add(volume);
+    await this.#detach(volume);
+    await this.#attach(volume);
+    this.#busy.delete(volume);
+  }
+
+  async #deleteVolume(): Promise<void> {
+    const volume = this.#pickVolume();
+    // The last one stays, so that somebody is at work all the time.
+    if (volume === null || this.clients.size < 2) return;
+    this.#busy.add(volume);
+    this.clients.get(volume)?.stop();
+    this.clients.delete(volume);
+    await this.#detach(volume);
+    while (this.#cluster.state?.facts.volumes.find(volume)?.phase !== 'deleting') {
+      if (this.#cluster.state !== null && this.#isGone(volume)) return;
+      await this.#execute({ kind: 'delete-volume', volume, isForced: false });
+      await this.#pause(RETRY_MS);
+    }
+  }
+
+  async #drain(): Promise<void> {
+    const { nodes } = this.#cluster;
+    const victims = nodes.slice(this.#options.gatewayNodes);
+    if (nodes.length <= this.#options.replicas || victims.length === 0) return;
+    const { host } = this.#random.pick(victims);
+    const node = this.#findNode(host);
+    if (node === null) return;
+    this.#drained = host;
+    await this.#execute({ kind: 'drain-node', node: node.id });
+  }
+
+  async #activate(): Promise<void> {
+    const host = this.#drained;
+    while (host !== null && this.#drained === host) {
+      const node = this.#findNode(host);
+      if (node !== null) {
+        const result = await this.#execute({ kind: 'activate-node', node: node.id });
+        if (result.kind === 'done' || this.#findNode(host)?.admin === 'active') {
+          this.#drained = null;
+        }
+      }
+      if (this.#drained !== null) await this.#pause(RETRY_MS);
+    }
+  }
+
+  async #attach(volume: VolumeId): Promise<void> {
+    for (;;) {
+      const record = this.#cluster.state?.facts.volumes.find(volume);
+      if (record?.attachedTo !== null && record?.attachedTo !== undefined && !record.isDetaching) {
+        return;
+      }
+      const hosts = this.#cluster.nodes.slice(0, this.#options.gatewayNodes);
+      const node = this.#findNode(this.#random.pick(hosts).host);
+      if (node !== null) {
+        await this.#execute({ kind: 'attach-volume', volume, node: node.id, isForced: false });
+      }
+      await this.#pause(RETRY_MS);
+    }
+  }
+
+  /** Waits for the clean end: nothing is forced. */
+  async #detach(volume: VolumeId): Promise<void> {
+    for (;;) {
+      const record = this.#cluster.state?.facts.volumes.find(volume);
+      if (record?.attachedTo === null) return;
+      if (record?.isDetaching === false) {
+        await this.#execute({ kind: 'detach-volume', volume, isForced: false });
+      }
+      await this.#pause(RETRY_MS);
+    }
+  }
+
+  async #execute(command: Command): Promise<CommandResult> {
+    this.#cluster.trace.add('operator', `> ${JSON.stringify(command)}`);
+    const result = await this.#cluster.execute(command);
+    const outcome =
+      result.kind === 'done' ? 'done' : `${result.error.code}: ${result.error.message}`;
+    this.#cluster.trace.add('operator', `< ${command.kind} ${outcome}`);
+    if (result.kind === 'failed' && result.error.code === 'internal') {
+      this.#onViolation(`${command.kind} ended in an internal error: ${result.error.message}`);
+    }
+    return result;
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#cluster.clock.after(ms, resolve);
+    });
+  }
+
+  #pickVolume(): VolumeId | null {
+    const idle = [...this.clients.keys()].filter((volume) => !this.#busy.has(volume));
+    return idle.length === 0 ? null : this.#random.pick(idle);
+  }
+
+  #isGone(volume: VolumeId): boolean {
+    return this.#cluster.state?.facts.volumes.find(volume) === undefined;
+  }
+
+  #findVolume(name: string): VolumeRecord | null {
+    for (const volume of this.#cluster.state?.facts.volumes.values() ?? []) {
+      if (volume.name === name && volume.phase === 'ready') return volume;
+    }
+    return null;
+  }
+
+  #findNode(host: string): NodeRecord | null {
+    for (const node of this.#cluster.state?.facts.nodes.values() ?? []) {
+      if (node.hostname === host) return node;
+    }
+    return null;
+  }
+}

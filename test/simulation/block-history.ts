@@ -1,0 +1,196 @@
+/**
+ * Judges what clients of one volume saw: per cell (a few hundred bytes), could one register have
+ * answered so? Knows nothing of the code under test.
+ *
+ * The method is that of Gibbons and Korach ("Testing Shared Memories", 1997) for registers whose written
+ * values all differ. A write and the reads that returned it form a group; `first` is the earliest end
+ * of any of them, `last` the latest start. The history is linearizable when for no two groups A and B
+ * both A.first < B.last and B.first < A.last hold: each would have to lie wholly before the other. A
+ * write without an answer ends never; so it may take effect at any time, but once it was read it counts,
+ * and values cannot come and go.
+ *
+ * Blind spot: zeros carry no name. A read of zeros is right when some zero write (or the volume's
+ * beginning) could have been its source; it is counted for that one only if no other could have been.
+ */
+
+/** Order of events; wall time plays no part. */
+type Tick = number;
+
+interface Value {
+  readonly write: number;
+  readonly start: Tick;
+  end: Tick;
+  firstReadEnd: Tick;
+  lastReadStart: Tick;
+}
+
+/** One request of a client. */
+export interface HistoryEntry {
+  readonly start: Tick;
+  readonly generation: number;
+  /** Cells whose contents it may change, with the value it writes; empty for reads and flushes. */
+  readonly values: readonly (readonly [number, Value])[];
+}
+
+/** Values kept per cell before old ones are looked through. */
+const KEPT_MAX = 24;
+const ZERO = 0;
+const NEVER = Number.POSITIVE_INFINITY;
+
+export class BlockHistory {
+  readonly #cells = new Map<number, Value[]>();
+  readonly #reads = new Set<HistoryEntry>();
+  /** Per generation: when its first answer came. */
+  readonly #firstAnswer = new Map<number, Tick>();
+  readonly #onViolation: (what: string) => void;
+  #tick: Tick = 0;
+
+  constructor(onViolation: (what: string) => void) {
+    this.#onViolation = onViolation;
+  }
+
+  beginRead(generation: number): HistoryEntry {
+    const entry = { start: this.#next(), generation, values: [] };
+    this.#reads.add(entry);
+    return entry;
+  }
+
+  /** `write`: its number, or 0 for zeros. */
+  beginWrite(generation: number, cells: readonly number[], write: number): HistoryEntry {
+    const start = this.#next();
+    const values = cells.map((cell): readonly [number, Value] => {
+      const value = { write, start, end: NEVER, firstReadEnd: NEVER, lastReadStart: -1 };
+      this.#valuesOf(cell).push(value);
+      return [cell, value];
+    });
+    return { start, generation, values };
+  }
+
+  /** The write was acked. */
+  endWrite(entry: HistoryEntry): void {
+    const end = this.#next();
+    this.#answered(entry, end);
+    for (const [cell, value] of entry.values) {
+      value.end = end;
+      this.#judge(cell, value);
+    }
+  }
+
+  /** The read returned these values, by cell: numbers of writes, 0 for zeros. */
+  endRead(entry: HistoryEntry, values: ReadonlyMap<number, number>): void {
+    const end = this.#next();
+    this.#answered(entry, end);
+    this.#reads.delete(entry);
+    for (const [cell, write] of values) this.#onRead(cell, write, entry.start, end);
+  }
+
+  /** The read failed, or nobody waits for it any more. */
+  dropRead(entry: HistoryEntry): void {
+    this.#reads.delete(entry);
+  }
+
+  get cells(): IterableIterator<number> {
+    return this.#cells.keys();
+  }
+
+  #next(): Tick {
+    this.#tick += 1;
+    return this.#tick;
+  }
+
+  #valuesOf(cell: number): Value[] {
+    const known = this.#cells.get(cell);
+    if (known !== undefined) return known;
+    // A new volume reads zeros.
+    const initial = { write: ZERO, start: -1, end: -1, firstReadEnd: NEVER, lastReadStart: -1 };
+    const values = [initial];
+    this.#cells.set(cell, values);
+    return values;
+  }
+
+  /** No request that began after a newer gateway's first answer may succeed at an older one. */
+  #answered(entry: HistoryEntry, end: Tick): void {
+    const { generation } = entry;
+    if (!this.#firstAnswer.has(generation)) this.#firstAnswer.set(generation, end);
+    for (const [other, first] of this.#firstAnswer) {
+      if (other > generation && first < entry.start) {
+        this.#onViolation(
+          `a gateway of generation ${generation} answered a request that began after generation ${other} had answered`,
+        );
+      }
+    }
+  }
+
+  #onRead(cell: number, write: number, start: Tick, end: Tick): void {
+    const values = this.#valuesOf(cell);
+    const candidates = values.filter(
+      (value) =>
+        value.write === write && value.start < end && this.#mayRead(values, value, start, end),
+    );
+    if (candidates.length === 0) {
+      const held = values.map((value) => describe(value)).join(', ');
+      this.#onViolation(
+        `cell ${cell}: read [${start}, ${end}] returned ${name(write)}, which no single disk could have; it held ${held}`,
+      );
+      return;
+    }
+    const [only] = candidates;
+    if (candidates.length > 1 || only === undefined) return;
+    only.firstReadEnd = Math.min(only.firstReadEnd, end);
+    only.lastReadStart = Math.max(only.lastReadStart, start);
+    this.#prune(cell, values);
+  }
+
+  #mayRead(values: readonly Value[], value: Value, start: Tick, end: Tick): boolean {
+    const first = Math.min(firstOf(value), end);
+    const last = Math.max(lastOf(value), start);
+    return values.every(
+      (other) => other === value || !(first < lastOf(other) && firstOf(other) < last),
+    );
+  }
+
+  #judge(cell: number, value: Value): void {
+    const values = this.#valuesOf(cell);
+    for (const other of values) {
+      if (other === value || !areInConflict(value, other)) continue;
+      this.#onViolation(
+        `cell ${cell}: the ack of ${describe(value)} cannot be ordered with ${describe(other)}: a value was read before and after it`,
+      );
+      return;
+    }
+    this.#prune(cell, values);
+  }
+
+  /** Drops values that no read from now on may return. */
+  #prune(cell: number, values: Value[]): void {
+    if (values.length < KEPT_MAX) return;
+    let oldestRead = this.#tick;
+    for (const read of this.#reads) oldestRead = Math.min(oldestRead, read.start);
+    const isDead = (value: Value): boolean =>
+      values.some(
+        (other) => other !== value && firstOf(other) < oldestRead && lastOf(other) > firstOf(value),
+      );
+    this.#cells.set(
+      cell,
+      values.filter((value) => !isDead(value)),
+    );
+  }
+}
+
+const firstOf = (value: Value): Tick => Math.min(value.end, value.firstReadEnd);
+const lastOf = (value: Value): Tick => Math.max(value.start, value.lastReadStart);
+
+function areInConflict(a: Value, b: Value): boolean {
+  return firstOf(a) < lastOf(b) && firstOf(b) < lastOf(a);
+}
+
+const name = (write: number): string => (write === ZERO ? 'zeros' : `w${write}`);
+
+function describe(value: Value): string {
+  const end = value.end === NEVER ? 'no answer' : String(value.end);
+  const reads =
+    value.firstReadEnd === NEVER
+      ? ''
+      : `, read until ${value.firstReadEnd} and from ${value.lastReadStart}`;
+  return `${name(value.write)} [${value.start}, ${end}${reads}]`;
+}

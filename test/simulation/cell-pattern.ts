@@ -1,0 +1,59 @@
+/**
+ * What clients write: every cell of a volume is filled with the number of the write and its own place,
+ * so that whatever comes back tells which write it is of, and whether it is whole and in its place.
+ */
+
+const WORD_BYTES = 4;
+
+export interface CellPlace {
+  readonly volume: number;
+  readonly cellBytes: number;
+}
+
+/** The bytes of write number `write` for whole cells from `offset` on. */
+export function writePattern(
+  place: CellPlace,
+  offset: number,
+  length: number,
+  write: number,
+): Buffer {
+  const { cellBytes } = place;
+  const data = Buffer.alloc(length);
+  for (let at = 0; at < length; at += cellBytes) {
+    const mark = markOf(place, (offset + at) / cellBytes);
+    for (let word = at; word < at + cellBytes; word += 2 * WORD_BYTES) {
+      data.writeUInt32LE(write, word);
+      data.writeUInt32LE(mark, word + WORD_BYTES);
+    }
+  }
+  return data;
+}
+
+/** Number of the write by cell, 0 for zeros; null where a cell is torn, foreign or out of place. */
+export function readPattern(
+  place: CellPlace,
+  offset: number,
+  data: Buffer,
+): Map<number, number | null> {
+  const { cellBytes } = place;
+  const found = new Map<number, number | null>();
+  for (let at = 0; at < data.length; at += cellBytes) {
+    const cell = (offset + at) / cellBytes;
+    found.set(cell, readCell(data, at, cellBytes, markOf(place, cell)));
+  }
+  return found;
+}
+
+function readCell(data: Buffer, from: number, cellBytes: number, mark: number): number | null {
+  const write = data.readUInt32LE(from);
+  const expectedMark = write === 0 ? 0 : mark;
+  for (let word = from; word < from + cellBytes; word += 2 * WORD_BYTES) {
+    if (data.readUInt32LE(word) !== write) return null;
+    if (data.readUInt32LE(word + WORD_BYTES) !== expectedMark) return null;
+  }
+  return write;
+}
+
+function markOf({ volume }: CellPlace, cell: number): number {
+  return (volume * 0x0100_0000 + cell) >>> 0;
+}

@@ -1,0 +1,200 @@
+/**
+ * One run of one seed: boot, volumes and clients, faults, then everything is healed and the cluster has
+ * to become whole, make progress, and be found consistent to the last byte.
+ */
+import { describeError } from '../../shared/base/errors.ts';
+import { Administrator } from './administrator.ts';
+import { Cluster } from './cluster.ts';
+import { FaultDriver } from './fault-driver.ts';
+import { findUnrest, ManagerWatch } from './manager-watch.ts';
+import { compareReplicas, findLeaks } from './replica-comparison.ts';
+import type { SwarmOptions } from './swarm.ts';
+
+export interface Verdict {
+  /** What was wrong, in order; empty for a good run. */
+  readonly violations: readonly string[];
+  readonly digest: string;
+  readonly eventCount: number;
+  readonly virtualMs: number;
+  readonly doneCount: number;
+  readonly failedCount: number;
+  readonly lostCount: number;
+  readonly faults: string;
+  readonly lastLines: readonly string[];
+}
+
+export interface RunHooks {
+  /** Sees every line of the trace. */
+  readonly onLine?: (line: string) => void;
+}
+
+const BOOT_MS_MAX = 60_000;
+/** After the last fault: leases, relaunches with their waits (up to a minute), rebuild, agents back. */
+const HEAL_MS_MAX = 400_000;
+const PROGRESS_MS_MAX = 60_000;
+const PROGRESS_OPS = 20;
+const DRAIN_MS_MAX = 60_000;
+/** Freed extents are given back some time after they left. */
+const LEAK_MS_MAX = 120_000;
+const VIOLATIONS_MAX = 10;
+const LINES_MAX = 100;
+
+export async function runSeed(options: SwarmOptions, hooks: RunHooks = {}): Promise<Verdict> {
+  const cluster = new Cluster(options.cluster);
+  cluster.trace.onLine = hooks.onLine ?? null;
+  const violations: string[] = [];
+  const onViolation = (what: string): void => {
+    cluster.trace.add('checker', `VIOLATION ${what}`);
+    if (violations.length < VIOLATIONS_MAX) violations.push(what);
+  };
+  const run = new Run(cluster, options, violations, onViolation);
+  try {
+    await run.play();
+  } catch (error) {
+    if (!(error instanceof RunOver)) {
+      onViolation(`exception: ${error instanceof Error ? error.stack : describeError(error)}`);
+    }
+  }
+  return { ...run.figures(), violations, lastLines: cluster.trace.last(LINES_MAX) };
+}
+
+/** Ends a run early: something is wrong already. */
+class RunOver extends Error {}
+
+class Run {
+  readonly #cluster: Cluster;
+  readonly #options: SwarmOptions;
+  readonly #violations: readonly string[];
+  readonly #onViolation: (what: string) => void;
+  readonly #faults: FaultDriver;
+  readonly #administrator: Administrator;
+
+  constructor(
+    cluster: Cluster,
+    options: SwarmOptions,
+    violations: readonly string[],
+    onViolation: (what: string) => void,
+  ) {
+    this.#cluster = cluster;
+    this.#options = options;
+    this.#violations = violations;
+    this.#onViolation = onViolation;
+    const watch = new ManagerWatch(cluster.trace, onViolation);
+    cluster.onCommit = (state) => watch.onCommit(state);
+    cluster.onViolation = onViolation;
+    this.#faults = new FaultDriver(cluster, options);
+    this.#administrator = new Administrator(cluster, options, onViolation);
+  }
+
+  async play(): Promise<void> {
+    const { clock } = this.#cluster;
+    this.#cluster.startScheduler();
+    await this.#until('the cluster is up', () => this.#unrestAtBoot(), BOOT_MS_MAX);
+    const volumes: Promise<void>[] = [];
+    for (let index = 0; index < this.#options.volumeCount; index += 1) {
+      volumes.push(this.#administrator.addVolume());
+    }
+    await this.#settled('volumes are there', Promise.all(volumes), BOOT_MS_MAX);
+    this.#faults.start();
+    this.#administrator.start();
+    await clock.runWhile(() => this.#violations.length === 0, this.#options.faultPhaseMs);
+    this.#endIfWrong();
+    await this.#heal();
+    await this.#judge();
+  }
+
+  figures(): Omit<Verdict, 'violations' | 'lastLines'> {
+    const clients = [...this.#administrator.clients.values()];
+    const sum = (of: (client: (typeof clients)[number]) => number): number =>
+      clients.reduce((total, client) => total + of(client), 0);
+    return {
+      digest: this.#cluster.trace.digest(),
+      eventCount: this.#cluster.clock.firedCount,
+      virtualMs: this.#cluster.clock.now(),
+      doneCount: sum(({ doneCount }) => doneCount),
+      failedCount: sum(({ failedCount }) => failedCount),
+      lostCount: sum(({ lostCount }) => lostCount),
+      faults: [...this.#faults.counts].map(([kind, count]) => `${kind}=${count}`).join(' '),
+    };
+  }
+
+  async #heal(): Promise<void> {
+    this.#faults.healAll();
+    await this.#settled('the operator is done', this.#administrator.stop(), HEAL_MS_MAX);
+    await this.#until('the cluster is whole', () => findUnrest(this.#cluster.state), HEAL_MS_MAX);
+    const clients = [...this.#administrator.clients.values()];
+    const goals = clients.map((client) => client.doneCount + PROGRESS_OPS);
+    await this.#until(
+      'clients make progress',
+      () => {
+        const slow = clients.find((client, index) => client.doneCount < (goals[index] ?? 0));
+        return slow === undefined ? '' : `v${slow.options.volume} has ${slow.doneCount} answers`;
+      },
+      PROGRESS_MS_MAX,
+    );
+  }
+
+  async #judge(): Promise<void> {
+    const clients = [...this.#administrator.clients.values()];
+    for (const client of clients) client.stop();
+    const waiting = (): string => {
+      const busy = clients.find((client) => !client.isIdle);
+      return busy === undefined ? '' : `v${busy.options.volume} has ${busy.inFlight} under way`;
+    };
+    await this.#until('requests are answered', waiting, DRAIN_MS_MAX);
+    for (const client of clients) {
+      const failed = await this.#settled('all is read back', client.readBack(), DRAIN_MS_MAX);
+      if (failed > 0) this.#onViolation(`v${client.options.volume}: ${failed} reads failed`);
+    }
+    await this.#until(
+      'nobody holds what he should not',
+      () => {
+        const { state } = this.#cluster;
+        return state === null ? 'no scheduler leads' : findLeaks(this.#cluster, state);
+      },
+      LEAK_MS_MAX,
+    );
+    const { state } = this.#cluster;
+    if (state === null) return;
+    const comparison = compareReplicas(this.#cluster, state);
+    for (const broken of await this.#settled('replicas are compared', comparison, DRAIN_MS_MAX)) {
+      this.#onViolation(broken);
+    }
+    for (const refused of this.#cluster.mesos.refused)
+      this.#onViolation(`mesos refused: ${refused}`);
+  }
+
+  #unrestAtBoot(): string {
+    const { state } = this.#cluster;
+    if (state === null) return 'no scheduler leads';
+    const { nodeCount, disksPerNode } = this.#options.cluster;
+    const serving = [...state.facts.disks.values()].filter(({ phase }) => phase === 'serving');
+    return serving.length === nodeCount * disksPerNode ? '' : `${serving.length} disks are serving`;
+  }
+
+  /** Lets time pass until nothing is left of what `pending` names. */
+  async #until(what: string, pending: () => string, limitMs: number): Promise<void> {
+    const isWaiting = (): boolean => this.#violations.length === 0 && pending() !== '';
+    const isOver = await this.#cluster.clock.runWhile(isWaiting, limitMs);
+    this.#endIfWrong();
+    if (!isOver) {
+      this.#onViolation(`not within ${limitMs} ms: ${what}: ${pending()}`);
+      throw new RunOver();
+    }
+    this.#cluster.trace.add('run', what);
+  }
+
+  async #settled<T>(what: string, promise: Promise<T>, limitMs: number): Promise<T> {
+    let isSettled = false;
+    const watched = promise.finally(() => {
+      isSettled = true;
+    });
+    watched.catch(() => undefined);
+    await this.#until(what, () => (isSettled ? '' : 'it is under way'), limitMs);
+    return watched;
+  }
+
+  #endIfWrong(): void {
+    if (this.#violations.length > 0) throw new RunOver();
+  }
+}
