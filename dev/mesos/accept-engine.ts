@@ -1,7 +1,7 @@
 /**
- * ACCEPT and DECLINE. An accept consumes its offers and runs its operations one by one, in order and without
- * atomicity, against the running sum of what was offered; what is left goes back: untouched resources
- * behind the caller's filter, converted ones without any.
+ * ACCEPT and DECLINE. An accept consumes its offers and runs its operations one by one, in order
+ * and without atomicity, against the running sum of what was offered; what is left goes back:
+ * untouched resources behind the caller's filter, converted ones without any.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -213,7 +213,9 @@ function convert(run: Run, operation: OfferOperation): void {
   sendToAgent(core, agent, framework.id, operation);
 }
 
-/** A real Mesos never offers what a shrink has freed when there is more of the same in the offer. */
+/**
+ * A real Mesos never offers what a shrink has freed when there is more of the same in the offer.
+ */
 function leak(agent: AgentRecord, offered: Resources, converted: Resources): void {
   const freed = converted.filter((one) => !isVolume(one));
   const merges = freed.some((one) => contains(offered, [{ ...one, scalar: { value: 0.001 } }]));

@@ -1,6 +1,7 @@
 /**
- * The executors of one agent: starts them, hands tasks over, takes their updates, kills, shuts down, and
- * reports their end in the order in which a real agent does (the exit first, then the updates).
+ * The executors of one agent: starts them, hands tasks over, takes their updates, kills, shuts
+ * down, and reports their end in the order in which a real agent does (the exit first, then the
+ * updates).
  */
 
 import { randomUUID } from 'node:crypto';
@@ -242,7 +243,9 @@ export class AgentExecutors {
     }
   }
 
-  /** The volumes of the task leave the sandbox, unless another task or the executor has them too. */
+  /**
+   * The volumes of the task leave the sandbox, unless another task or the executor has them too.
+   */
   #unlink(executor: ExecutorRecord, ended: AgentTask): void {
     unlinkVolumes(ended.info.resources ?? [], executor.sandbox);
     const { workDirectory } = this.#outside.address();

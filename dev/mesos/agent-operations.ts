@@ -1,6 +1,6 @@
 /**
- * The agent's resources as they really are: applies offer operations, keeps the result on disk, and repeats
- * the feedback (10 s, doubling to 10 min) until the scheduler has acknowledged it.
+ * The agent's resources as they really are: applies offer operations, keeps the result on disk, and
+ * repeats the feedback (10 s, doubling to 10 min) until the scheduler has acknowledged it.
  */
 
 import type { OfferOperation, OperationStatus, Resource } from '../../shared/mesos/messages.ts';

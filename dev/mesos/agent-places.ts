@@ -1,4 +1,7 @@
-/** Where an agent stands: host name, region, zone, and the machine that a maintenance schedule names. */
+/**
+ * Where an agent stands: host name, region, zone, and the machine that a maintenance schedule
+ * names.
+ */
 
 import type { AgentInfo, MachineId } from '../../shared/mesos/messages.ts';
 

@@ -1,6 +1,7 @@
 /**
- * What masters and agents of the stand-in tell each other. Real ones use libprocess messages; here it is
- * calls within one process, but over a `Link` that can break, delivers later, and keeps the order.
+ * What masters and agents of the stand-in tell each other. Real ones use libprocess messages; here
+ * it is calls within one process, but over a `Link` that can break, delivers later, and keeps the
+ * order.
  */
 
 import type {
@@ -59,7 +60,9 @@ export type AgentReport = {
 /** What an agent can tell the master. */
 export type MasterSide = {
   registerAgent(report: AgentReport, side: AgentSide, link: Link): void;
-  /** The agent says goodbye: it has shut down all its executors and will not come back as this one. */
+  /**
+   * The agent says goodbye: it has shut down all its executors and will not come back as this one.
+   */
   unregisterAgent(agentId: string): void;
   statusUpdate(
     agentId: string,
@@ -77,7 +80,10 @@ export type MasterSide = {
 /** What the master can tell an agent. */
 export type AgentSide = {
   registered(agentId: string, drain: DrainConfig | undefined): void;
-  /** Kill everything; the agent was removed. It registers anew (as a new one) unless it is gone for good. */
+  /**
+   * Kill everything; the agent was removed. It registers anew (as a new one) unless it is gone for
+   * good.
+   */
   shutDown(reason: string, isGone: boolean): void;
   runTask(framework: FrameworkInfo, executor: ExecutorInfo, task: TaskInfo): void;
   applyOperation(uuid: string, frameworkId: string | undefined, operation: OfferOperation): void;
@@ -92,7 +98,9 @@ export type AgentSide = {
   drain(config: DrainConfig | undefined): void;
 };
 
-/** One registration's connection. Messages are delivered in order, a little later, while it is up. */
+/**
+ * One registration's connection. Messages are delivered in order, a little later, while it is up.
+ */
 export class Link {
   #isUp = true;
   /** A powered-off agent: the other side notices nothing but silence. */

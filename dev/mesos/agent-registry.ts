@@ -1,6 +1,6 @@
 /**
- * Agents at the master: admission, return, disconnection, unreachability, removal. What frameworks hear of
- * each, in the order in which a real master says it.
+ * Agents at the master: admission, return, disconnection, unreachability, removal. What frameworks
+ * hear of each, in the order in which a real master says it.
  */
 
 import type { OperationStatus, TaskState, TaskStatus } from '../../shared/mesos/messages.ts';
@@ -156,7 +156,9 @@ function takeTask(
   });
 }
 
-/** After a master failover the agents bring the frameworks along that have not subscribed again yet. */
+/**
+ * After a master failover the agents bring the frameworks along that have not subscribed again yet.
+ */
 function rememberFramework(
   core: MasterCore,
   agent: AgentRecord,
@@ -220,7 +222,9 @@ export function markUnreachable(core: MasterCore, agent: AgentRecord): void {
   finishRemoval(core, agent);
 }
 
-/** The agent is gone from the master, though not by an operator's word: frameworks hear TASK_LOST. */
+/**
+ * The agent is gone from the master, though not by an operator's word: frameworks hear TASK_LOST.
+ */
 export function removeAgent(core: MasterCore, agent: AgentRecord, why: string): void {
   forget(core, agent);
   core.saveRegistry();

@@ -1,6 +1,6 @@
 /**
- * One agent: its life (start, recover, register, stop, lose power), its link to the master, its state on
- * disk. Executors, resources and updates have files of their own.
+ * One agent: its life (start, recover, register, stop, lose power), its link to the master, its
+ * state on disk. Executors, resources and updates have files of their own.
  */
 
 import { mkdirSync, rmSync } from 'node:fs';
@@ -253,7 +253,10 @@ export class Agent implements AgentSide {
     this.#operations.resend();
   }
 
-  /** The agent was removed: its executors are shut down, and it comes back as a new one, or not at all. */
+  /**
+   * The agent was removed: its executors are shut down, and it comes back as a new one, or not at
+   * all.
+   */
   shutDown(_reason: string, isGone: boolean): void {
     this.#isRegistered = false;
     this.#link?.break();
@@ -366,7 +369,9 @@ export class Agent implements AgentSide {
     await this.#closeDown();
   }
 
-  /** Says goodbye to the master: executors are shut down, and the agent will come back as a new one. */
+  /**
+   * Says goodbye to the master: executors are shut down, and the agent will come back as a new one.
+   */
   async retire(): Promise<void> {
     const { id } = this;
     this.#tell(() => this.#options.master.unregisterAgent(id));
@@ -387,7 +392,10 @@ export class Agent implements AgentSide {
     await this.#closeDown();
   }
 
-  /** Forgets the work directory, as an operator does who wipes it; disks stay. The agent must be stopped. */
+  /**
+   * Forgets the work directory, as an operator does who wipes it; disks stay. The agent must be
+   * stopped.
+   */
   wipe(): void {
     rmSync(join(this.#options.directory, 'work'), { recursive: true, force: true });
   }

@@ -1,7 +1,7 @@
 /**
- * The allocator: which free resources go to which framework and role. One offer per agent and role, with
- * everything that is free and that the role may have; what was declined stays away until its filter
- * ends; the framework with the least goes first.
+ * The allocator: which free resources go to which framework and role. One offer per agent and role,
+ * with everything that is free and that the role may have; what was declined stays away until its
+ * filter ends; the framework with the least goes first.
  */
 
 import type {

@@ -1,7 +1,8 @@
 /**
- * The Mesos stand-in: a master and any number of agents in one process, which speak the real v1 HTTP APIs, run
- * real executor processes and keep volumes in real directories. Everything lives in one directory,
- * from which a later process goes on: agents, reservations, volumes, even running executors.
+ * The Mesos stand-in: a master and any number of agents in one process, which speak the real v1
+ * HTTP APIs, run real executor processes and keep volumes in real directories. Everything lives in
+ * one directory, from which a later process goes on: agents, reservations, volumes, even running
+ * executors.
  */
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -198,7 +199,10 @@ export class MesosStandIn {
     if (!agent.isRunning) await agent.start();
   }
 
-  /** Deletes the work directory of a stopped agent: it comes back as a new one, without reservations. */
+  /**
+   * Deletes the work directory of a stopped agent: it comes back as a new one, without
+   * reservations.
+   */
   wipeAgent(name: string): void {
     const agent = this.#get(name);
     if (agent.isRunning)
@@ -274,7 +278,10 @@ export class MesosStandIn {
     };
   }
 
-  /** Ends everything. With `keepExecutors` they go on, and a later start in this directory finds them. */
+  /**
+   * Ends everything. With `keepExecutors` they go on, and a later start in this directory finds
+   * them.
+   */
   async close(options: { readonly keepExecutors?: boolean } = {}): Promise<void> {
     const agents = [...this.#agents.values()].map(({ agent }) => agent);
     const running = agents.filter((agent) => agent.isRunning);

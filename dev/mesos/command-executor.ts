@@ -1,6 +1,6 @@
 /**
- * The stand-in's command executor: runs the command of one task in the sandbox and reports how it ends. A
- * process of its own, started by an agent; it speaks the executor API in JSON.
+ * The stand-in's command executor: runs the command of one task in the sandbox and reports how it
+ * ends. A process of its own, started by an agent; it speaks the executor API in JSON.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';

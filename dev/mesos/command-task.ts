@@ -1,6 +1,6 @@
 /**
- * Tasks without an executor of their own: Mesos runs their command with its command executor; so does the
- * stand-in, with `command-executor.ts` as a process per task.
+ * Tasks without an executor of their own: Mesos runs their command with its command executor; so
+ * does the stand-in, with `command-executor.ts` as a process per task.
  */
 
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
- * A container of the stand-in: one process group with a sandbox. It is watched until it ends, can be killed
- * whole, and outlives the stand-in: a later one can adopt it by its pid.
+ * A container of the stand-in: one process group with a sandbox. It is watched until it ends, can
+ * be killed whole, and outlives the stand-in: a later one can adopt it by its pid.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';

@@ -1,6 +1,7 @@
 /**
- * The sending side of an event stream: frames records and writes them to an HTTP response, cut as the
- * misbehaviour switch says. Well behaved, one record is one HTTP chunk, as recorded from a real Mesos.
+ * The sending side of an event stream: frames records and writes them to an HTTP response, cut as
+ * the misbehaviour switch says. Well behaved, one record is one HTTP chunk, as recorded from a real
+ * Mesos.
  */
 
 import type { ServerResponse } from 'node:http';

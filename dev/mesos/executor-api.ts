@@ -1,6 +1,6 @@
 /**
- * The executor API of one agent (POST /api/v1/executor, also below /slave(1)): decodes and validates calls
- * in the order of a real agent and passes them to the agent's executors.
+ * The executor API of one agent (POST /api/v1/executor, also below /slave(1)): decodes and
+ * validates calls in the order of a real agent and passes them to the agent's executors.
  */
 
 import { describeError } from '../../shared/base/errors.ts';

@@ -1,4 +1,7 @@
-/** The agent's end of one executor's subscription: events in the content type that the executor asked for. */
+/**
+ * The agent's end of one executor's subscription: events in the content type that the executor
+ * asked for.
+ */
 
 import { type ContentType, encode } from '../../shared/mesos/codec.ts';
 import type { ExecutorEvent } from '../../shared/mesos/messages.ts';

@@ -1,6 +1,6 @@
 /**
- * What an agent knows of one executor and its tasks, and how that is written down so that the executor can
- * be found again after a restart of the agent.
+ * What an agent knows of one executor and its tasks, and how that is written down so that the
+ * executor can be found again after a restart of the agent.
  */
 
 import type {

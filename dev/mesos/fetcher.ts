@@ -1,6 +1,6 @@
 /**
- * Brings the artefacts of a command (CommandInfo.uris) into a sandbox: local paths and http(s), made
- * executable, unpacked or renamed as asked.
+ * Brings the artefacts of a command (CommandInfo.uris) into a sandbox: local paths and http(s),
+ * made executable, unpacked or renamed as asked.
  */
 
 import { execFile } from 'node:child_process';

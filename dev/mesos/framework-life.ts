@@ -1,9 +1,10 @@
 /**
- * The life of a framework at the master: subscription, failover to another stream, disconnection and its
- * timeout, teardown. A refused subscription is an ERROR event, not a status code.
+ * The life of a framework at the master: subscription, failover to another stream, disconnection
+ * and its timeout, teardown. A refused subscription is an ERROR event, not a status code.
  */
 
 import { randomUUID } from 'node:crypto';
+import { describeError } from '../../shared/base/errors.ts';
 import { type ContentType, encode } from '../../shared/mesos/codec.ts';
 import type { FrameworkInfo, Subscribe } from '../../shared/mesos/messages.ts';
 import { allocate } from './allocator.ts';
@@ -207,7 +208,24 @@ export function findInfoError(core: MasterCore, call: Subscribe): string | undef
       return 'Resource quantities must contain at least one quantity';
     }
   }
-  return core.options.lint ? findLint(info) : undefined;
+  return findConstraintsError(call) ?? (core.options.lint ? findLint(info) : undefined);
+}
+
+/** Mesos knows RE2, we JavaScript's expressions: what is none is refused in both. */
+function findConstraintsError(call: Subscribe): string | undefined {
+  const roles = Object.values(call.offer_constraints?.role_constraints ?? {});
+  const constraints = roles
+    .flatMap((role) => role.groups ?? [])
+    .flatMap((group) => group.attribute_constraints ?? []);
+  for (const { predicate } of constraints) {
+    const regex = predicate.text_matches?.regex ?? predicate.text_not_matches?.regex;
+    try {
+      if (regex !== undefined) new RegExp(`^(?:${regex})$`);
+    } catch (error) {
+      return `Invalid offer constraints: ${describeError(error)}`;
+    }
+  }
+  return undefined;
 }
 
 function findRoleError(role: string): string | undefined {

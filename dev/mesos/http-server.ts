@@ -1,6 +1,6 @@
 /**
- * The HTTP layer below all APIs of the stand-in: one server, bodies read whole, answers with the exact
- * status codes and texts of Mesos, and content negotiation in Mesos' order.
+ * The HTTP layer below all APIs of the stand-in: one server, bodies read whole, answers with the
+ * exact status codes and texts of Mesos, and content negotiation in Mesos' order.
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';

@@ -1,4 +1,6 @@
-/** Command line of the Mesos stand-in: serves a cluster from a directory until it is told to end. */
+/**
+ * Command line of the Mesos stand-in: serves a cluster from a directory until it is told to end.
+ */
 
 import type { Options } from 'yargs';
 import { hideBin } from 'yargs/helpers';

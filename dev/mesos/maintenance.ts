@@ -1,6 +1,6 @@
 /**
- * Planned absence of agents: the maintenance schedule with its inverse offers, machines taken down and up, and
- * draining and deactivating single agents.
+ * Planned absence of agents: the maintenance schedule with its inverse offers, machines taken down
+ * and up, and draining and deactivating single agents.
  */
 
 import type {
@@ -15,7 +15,9 @@ import { agentUrl, allocate, refusalMs } from './allocator.ts';
 import type { AgentRecord, DrainRecord, FrameworkRecord, MasterCore } from './master-core.ts';
 import { nowNanoseconds } from './timing.ts';
 
-/** Replaces the schedule. All outstanding offers, also of agents it does not name, are made anew. */
+/**
+ * Replaces the schedule. All outstanding offers, also of agents it does not name, are made anew.
+ */
 export function updateSchedule(core: MasterCore, schedule: MaintenanceSchedule): void {
   core.registry.schedule = schedule;
   core.saveRegistry();

@@ -1,6 +1,7 @@
 /**
- * The master's memory: frameworks, agents, tasks, offers, operations; what of it survives a restart (the
- * registry); and the sums that are derived from it. The rules stand in the files that work on it.
+ * The master's memory: frameworks, agents, tasks, offers, operations; what of it survives a restart
+ * (the registry); and the sums that are derived from it. The rules stand in the files that work on
+ * it.
  */
 
 import { randomUUID } from 'node:crypto';

@@ -1,6 +1,6 @@
 /**
- * The master: one core (memory) at a time, its HTTP server, its allocation clock, and what agents tell it.
- * A restart throws the core away and reads the registry again, as a real failover does.
+ * The master: one core (memory) at a time, its HTTP server, its allocation clock, and what agents
+ * tell it. A restart throws the core away and reads the registry again, as a real failover does.
  */
 
 import type { TaskState, TaskStatus } from '../../shared/mesos/messages.ts';

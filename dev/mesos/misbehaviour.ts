@@ -1,12 +1,14 @@
 /**
- * What the stand-in does wrong on command: the master and the agents ask here before they write a stream,
- * send a heartbeat or forward an update. All off at first.
+ * What the stand-in does wrong on command: the master and the agents ask here before they write a
+ * stream, send a heartbeat or forward an update. All off at first.
  */
 
 export type Chunking = 'record' | 'bytes' | 'coalesce' | 'random';
 
 export type Misbehaviour = {
-  /** How event streams are cut: one chunk a record, single bytes, many records a chunk, anywhere. */
+  /**
+   * How event streams are cut: one chunk a record, single bytes, many records a chunk, anywhere.
+   */
   readonly chunking: Chunking;
   /** No heartbeats; connections stay open (a half-open TCP connection looks like this). */
   readonly stopHeartbeats: boolean;

@@ -1,6 +1,7 @@
 /**
- * The offer operations on resources: what each one needs, what it turns it into, and Mesos' rules for
- * refusing it. Pure; the ACCEPT engine decides where the resources come from, the agent makes it real.
+ * The offer operations on resources: what each one needs, what it turns it into, and Mesos' rules
+ * for refusing it. Pure; the ACCEPT engine decides where the resources come from, the agent makes
+ * it real.
  */
 
 import type { OfferOperation, Resource } from '../../shared/mesos/messages.ts';
@@ -44,7 +45,9 @@ export function isStrictSubrole(child: string, parent: string): boolean {
   return child.startsWith(`${parent}/`);
 }
 
-/** Checks one operation and says what it would do. `resources` must carry their allocation already. */
+/**
+ * Checks one operation and says what it would do. `resources` must carry their allocation already.
+ */
 export function checkOperation(operation: OfferOperation, context: OperationContext): Checked {
   switch (operation.type) {
     case 'RESERVE':

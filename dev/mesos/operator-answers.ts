@@ -1,4 +1,6 @@
-/** What the operator API tells about the master's memory: agents, frameworks, tasks, maintenance. */
+/**
+ * What the operator API tells about the master's memory: agents, frameworks, tasks, maintenance.
+ */
 
 import type {
   GetAgents,
@@ -8,6 +10,7 @@ import type {
   MaintenanceStatus,
   OperatorAgent,
   OperatorFramework,
+  OperatorOperation,
   OperatorTask,
   Resource,
 } from '../../shared/mesos/messages.ts';
@@ -153,6 +156,17 @@ export function getExecutors(core: MasterCore): GetExecutors {
     })),
   );
   return { executors };
+}
+
+/** Operations whose end has not been acknowledged. */
+export function getOperations(core: MasterCore): OperatorOperation[] {
+  return [...core.operations.values()].map((one) => ({
+    framework_id: one.frameworkId === undefined ? undefined : { value: one.frameworkId },
+    agent_id: { value: one.agentId },
+    info: one.operation,
+    latest_status: one.status,
+    uuid: { value: Buffer.from(one.uuid.replaceAll('-', ''), 'hex') },
+  }));
 }
 
 export function getMaintenanceStatus(core: MasterCore): MaintenanceStatus {

@@ -1,4 +1,7 @@
-/** The operator API of the master (POST /api/v1): questions, maintenance, draining, and operator's operations. */
+/**
+ * The operator API of the master (POST /api/v1): questions, maintenance, draining, and operator's
+ * operations.
+ */
 
 import { describeError } from '../../shared/base/errors.ts';
 import { decode, encode } from '../../shared/mesos/codec.ts';
@@ -36,6 +39,7 @@ import {
   getExecutors,
   getFrameworks,
   getMaintenanceStatus,
+  getOperations,
   getTasks,
 } from './operator-answers.ts';
 import { contains, formatResources, subtract, sum, withoutAllocation } from './resources.ts';
@@ -87,6 +91,8 @@ function findAnswer(core: MasterCore, call: OperatorCall): OperatorResponse | un
       return { get_frameworks: getFrameworks(core) };
     case 'GET_EXECUTORS':
       return { get_executors: getExecutors(core) };
+    case 'GET_OPERATIONS':
+      return { get_operations: { operations: getOperations(core) } };
     case 'GET_TASKS':
       return { get_tasks: getTasks(core) };
     case 'GET_STATE':

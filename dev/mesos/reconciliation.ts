@@ -1,4 +1,6 @@
-/** Reconciliation of tasks and operations: the master says what it knows, from its own memory only. */
+/**
+ * Reconciliation of tasks and operations: the master says what it knows, from its own memory only.
+ */
 
 import type { OperationState, SchedulerCall, TaskStatus } from '../../shared/mesos/messages.ts';
 import type { FrameworkRecord, MasterCore, TaskRecord } from './master-core.ts';

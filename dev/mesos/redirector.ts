@@ -1,4 +1,7 @@
-/** A second master that does not lead: it sends API callers to the leader and answers for itself else. */
+/**
+ * A second master that does not lead: it sends API callers to the leader and answers for itself
+ * else.
+ */
 
 import { answerJson, answerText, HttpServer } from './http-server.ts';
 import { VERSION } from './master-core.ts';

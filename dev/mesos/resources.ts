@@ -1,9 +1,10 @@
 /**
- * Arithmetic on lists of Mesos resources: containment, sum, difference, and Mesos' way to print them.
+ * Arithmetic on lists of Mesos resources: containment, sum, difference, and Mesos' way to print
+ * them.
  *
- * Two resources with the same identity (name, reservations, disk, allocation …) are amounts of the same
- * thing and merge. MOUNT disks and persistent volumes are exclusive: each is contained whole or not at all.
- * Scalars are fixed-point with three decimals, as in Mesos.
+ * Two resources with the same identity (name, reservations, disk, allocation …) are amounts of the
+ * same thing and merge. MOUNT disks and persistent volumes are exclusive: each is contained whole
+ * or not at all. Scalars are fixed-point with three decimals, as in Mesos.
  */
 
 import { assert } from '../../shared/base/assert.ts';

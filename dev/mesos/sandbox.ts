@@ -1,4 +1,6 @@
-/** Where an executor lives: its directory, made as Mesos lays it out, and its complete environment. */
+/**
+ * Where an executor lives: its directory, made as Mesos lays it out, and its complete environment.
+ */
 
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';

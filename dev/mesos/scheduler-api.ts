@@ -1,6 +1,7 @@
 /**
- * The scheduler API of the master: the checks in Mesos' order with its status codes and texts, then the
- * calls. Everything that is not wrong by its form is answered with 202 before it has any effect.
+ * The scheduler API of the master: the checks in Mesos' order with its status codes and texts, then
+ * the calls. Everything that is not wrong by its form is answered with 202 before it has any
+ * effect.
  */
 
 import { describeError } from '../../shared/base/errors.ts';

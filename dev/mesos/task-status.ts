@@ -1,4 +1,7 @@
-/** Builds task statuses: the agent's own, the master's own, and what the agent adds to an executor's. */
+/**
+ * Builds task statuses: the agent's own, the master's own, and what the agent adds to an
+ * executor's.
+ */
 
 import { randomUUID } from 'node:crypto';
 import type {

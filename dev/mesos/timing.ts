@@ -1,7 +1,7 @@
 /**
- * The stand-in's clock: real time, with Mesos' own intervals divided by `scale` so that tests need not
- * wait for 75 s of missed pings. Not scaled: what real processes need (an executor's grace period and
- * its window to come back), since those processes do not run faster.
+ * The stand-in's clock: real time, with Mesos' own intervals divided by `scale` so that tests need
+ * not wait for 75 s of missed pings. Not scaled: what real processes need (an executor's grace
+ * period and its window to come back), since those processes do not run faster.
  */
 
 export type Cancel = () => void;

@@ -1,6 +1,7 @@
 /**
- * Task updates on their way from an agent to the scheduler: one queue per task, only the head is forwarded,
- * again and again (10 s, doubling to 10 min) until it is acknowledged; then the next one.
+ * Task updates on their way from an agent to the scheduler: one queue per task, only the head is
+ * forwarded, again and again (10 s, doubling to 10 min) until it is acknowledged; then the next
+ * one.
  */
 
 import type { TaskState, TaskStatus } from '../../shared/mesos/messages.ts';

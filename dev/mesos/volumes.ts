@@ -1,6 +1,7 @@
 /**
- * Persistent volumes as directories: where they lie on the host, how they are made and wiped, and how a
- * container sees them (a symbolic link in its sandbox, as the posix file system isolator does it).
+ * Persistent volumes as directories: where they lie on the host, how they are made and wiped, and
+ * how a container sees them (a symbolic link in its sandbox, as the posix file system isolator does
+ * it).
  */
 
 import { mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
@@ -10,8 +11,8 @@ import type { Resource } from '../../shared/mesos/messages.ts';
 import { isVolume, type Resources } from './resources.ts';
 
 /**
- * Host path of a volume: the root itself for a MOUNT disk, `<root>/volumes/roles/<role>/<id>` for PATH
- * and, below the agent's work directory, for the root disk.
+ * Host path of a volume: the root itself for a MOUNT disk, `<root>/volumes/roles/<role>/<id>` for
+ * PATH and, below the agent's work directory, for the root disk.
  */
 export function volumePath(volume: Resource, workDirectory: string): string {
   const { persistence, source } = volume.disk ?? {};

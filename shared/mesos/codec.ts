@@ -1,7 +1,7 @@
 /**
- * The Mesos v1 messages as bytes, in both content types. Messages are plain objects spelled as in Mesos'
- * JSON: snake_case names, enums as strings, 64-bit integers as a number when that is exact and else as
- * decimal digits, bytes as `Buffer`. Only fields that are set are there.
+ * The Mesos v1 messages as bytes, in both content types. Messages are plain objects spelled as in
+ * Mesos' JSON: snake_case names, enums as strings, 64-bit integers as a number when that is exact
+ * and else as decimal digits, bytes as `Buffer`. Only fields that are set are there.
  */
 
 import type { ExecutorCall, ExecutorEvent } from './executor-messages.ts';
@@ -53,8 +53,8 @@ export function encode<Kind extends keyof MessageKinds>(
 }
 
 /**
- * Throws `protocol` when the bytes are not such a message. `findings` gathers what reading JSON passed
- * over (unknown fields, unknown enum names), as Mesos itself does.
+ * Throws `protocol` when the bytes are not such a message. `findings` gathers what reading JSON
+ * passed over (unknown fields, unknown enum names), as Mesos itself does.
  */
 export function decode<Kind extends keyof MessageKinds>(
   kind: Kind,

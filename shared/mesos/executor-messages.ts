@@ -1,4 +1,6 @@
-/** Calls and events of the executor API (POST /api/v1/executor on the executor's agent), as types. */
+/**
+ * Calls and events of the executor API (POST /api/v1/executor on the executor's agent), as types.
+ */
 
 import type {
   AgentInfo,

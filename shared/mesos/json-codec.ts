@@ -1,10 +1,11 @@
 /**
- * Plain objects ⇄ Mesos' JSON spelling of its messages: snake_case names, enum names, base64 bytes, bare
- * 64-bit numbers.
+ * Plain objects ⇄ Mesos' JSON spelling of its messages: snake_case names, enum names, base64 bytes,
+ * bare 64-bit numbers.
  *
- * Reading follows Mesos' own leniency, because the Mesos stand-in reads with this code as well: unknown
- * fields are ignored (and reported to whoever asks), null is unset, a bare value stands for a list of one, an
- * integer may be a string. Numeric enums, numbers for strings and a missing required field are refused.
+ * Reading follows Mesos' own leniency, because the Mesos stand-in reads with this code as well:
+ * unknown fields are ignored (and reported to whoever asks), null is unset, a bare value stands for
+ * a list of one, an integer may be a string. Numeric enums, numbers for strings and a missing
+ * required field are refused.
  */
 
 import Long from 'long';

@@ -1,4 +1,7 @@
-/** All Mesos message types under one name, for those who import; each is defined in the file of its API. */
+/**
+ * All Mesos message types under one name, for those who import; each is defined in the file of its
+ * API.
+ */
 
 export type * from './executor-messages.ts';
 export type * from './nouns.ts';

@@ -1,7 +1,8 @@
 /**
- * The nouns of the Mesos v1 APIs as TypeScript sees them: resources, frameworks, agents, executors, tasks.
- * The complete schema is in `proto/mesos/v1`; listed here are the fields that Cistern and its Mesos stand-in use.
- * Every field that the protocol calls optional may be missing; none is ever null.
+ * The nouns of the Mesos v1 APIs as TypeScript sees them: resources, frameworks, agents, executors,
+ * tasks. The complete schema is in `proto/mesos/v1`; listed here are the fields that Cistern and
+ * its Mesos stand-in use. Every field that the protocol calls optional may be missing; none is ever
+ * null.
  */
 
 export type Id = { readonly value: string };
@@ -317,7 +318,10 @@ export type ContainerStatus = {
   readonly executor_pid?: number | undefined;
 };
 
-/** `timestamp`: seconds since 1970. `uuid`: 16 bytes, there exactly when the status must be acknowledged. */
+/**
+ * `timestamp`: seconds since 1970. `uuid`: 16 bytes, there exactly when the status must be
+ * acknowledged.
+ */
 export type TaskStatus = {
   readonly task_id: Id;
   readonly state: TaskState;

@@ -1,6 +1,6 @@
 /**
- * Plain objects ⇄ the protobuf wire format, for the Mesos messages. Decoded objects hold only the fields
- * that were on the wire; fields that our schema does not know are kept as raw bytes under
+ * Plain objects ⇄ the protobuf wire format, for the Mesos messages. Decoded objects hold only the
+ * fields that were on the wire; fields that our schema does not know are kept as raw bytes under
  * `UNKNOWN_FIELDS`, so that an offered resource of a newer Mesos is echoed whole.
  */
 

@@ -1,6 +1,6 @@
 /**
- * RecordIO: the framing of every Mesos event stream. A record is its length in ASCII decimal, a line
- * feed, and exactly that many bytes:
+ * RecordIO: the framing of every Mesos event stream. A record is its length in ASCII decimal, a
+ * line feed, and exactly that many bytes:
  *
  *     "11\n" "hello world" "3\n" "abc"
  *

@@ -1,4 +1,6 @@
-/** Calls and events of the scheduler API (POST /api/v1/scheduler on the leading master), as types. */
+/**
+ * Calls and events of the scheduler API (POST /api/v1/scheduler on the leading master), as types.
+ */
 
 import type {
   Attribute,

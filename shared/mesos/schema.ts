@@ -1,6 +1,6 @@
 /**
- * The Mesos v1 messages as reflection types: the one place that touches the generated descriptor. The
- * two codecs walk these types; nobody else needs them.
+ * The Mesos v1 messages as reflection types: the one place that touches the generated descriptor.
+ * The two codecs walk these types; nobody else needs them.
  *
  * Only protobufjs' reflection and wire format are used, never its message classes: their prototypes
  * carry defaults, and an unset optional field would then read as set.

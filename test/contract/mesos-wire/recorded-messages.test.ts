@@ -1,6 +1,7 @@
 /**
- * Every message that a real Mesos sent, or took, in the recordings: decoded and encoded again it must be
- * the same bytes, so that no field is missing from our schema; and it must mean the same in JSON.
+ * Every message that a real Mesos sent, or took, in the recordings: decoded and encoded again it
+ * must be the same bytes, so that no field is missing from our schema; and it must mean the same in
+ * JSON.
  */
 
 import { expect } from 'chai';

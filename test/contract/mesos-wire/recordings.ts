@@ -1,6 +1,6 @@
 /**
- * Finds the recorded traffic of a real Mesos, which is kept beside the project (too large and too foreign
- * for the tree). Tests that need it skip, with this sentence, where it does not exist.
+ * Finds the recorded traffic of a real Mesos, which is kept beside the project (too large and too
+ * foreign for the tree). Tests that need it skip, with this sentence, where it does not exist.
  */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * Plays a recorded scenario against the stand-in: sends the recorded requests with ids and paths translated,
- * in the recorded order and at the recorded (scaled) pace, and waits, before each, for what the real
- * Mesos had said by then. Returns both sides of everything for the comparison.
+ * Plays a recorded scenario against the stand-in: sends the recorded requests with ids and paths
+ * translated, in the recorded order and at the recorded (scaled) pace, and waits, before each, for
+ * what the real Mesos had said by then. Returns both sides of everything for the comparison.
  */
 
 import { readFileSync } from 'node:fs';
@@ -136,8 +136,8 @@ export class Replay {
   }
 
   /**
-   * The recorded body with our ids. Which resources one offer has depends on the moment at which it was
-   * made; so the offers of a call become all that we now hold of the same hosts.
+   * The recorded body with our ids. Which resources one offer has depends on the moment at which it
+   * was made; so the offers of a call become all that we now hold of the same hosts.
    */
   async #adapt(body: string): Promise<string> {
     const recorded = [...this.#played.streams.values()].flatMap((stream) =>

@@ -1,6 +1,6 @@
 /**
- * The stand-in against recordings of a real Mesos: the same requests must get the same status codes, the
- * same refusals and the same events.
+ * The stand-in against recordings of a real Mesos: the same requests must get the same status
+ * codes, the same refusals and the same events.
  */
 
 import { copyFileSync, mkdirSync, mkdtempSync } from 'node:fs';

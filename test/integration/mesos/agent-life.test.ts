@@ -48,6 +48,7 @@ describe('stand-in: life of agents', function () {
     const standIn = await startStandIn();
     const { scheduler } = await startTask(standIn);
     const [pid] = pidsOf(standIn);
+    await scheduler.nextOffer(); // of what is left: it will be rescinded
     await standIn.stopAgent('agent1');
     await scheduler.next('a rescind', (one) => one.rescind !== undefined);
     expect(isAlive(pid ?? 0)).to.equal(true);

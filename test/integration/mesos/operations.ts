@@ -1,4 +1,7 @@
-/** Builds the offer operations that the stand-in's tests send: reserved resources, volumes, launches. */
+/**
+ * Builds the offer operations that the stand-in's tests send: reserved resources, volumes,
+ * launches.
+ */
 
 import type {
   ExecutorInfo,

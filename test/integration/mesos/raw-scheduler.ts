@@ -1,6 +1,6 @@
 /**
- * A scheduler of raw HTTP requests, for tests of the stand-in: sends calls as they are, keeps every event, and
- * waits for events by condition. It has no opinion of its own.
+ * A scheduler of raw HTTP requests, for tests of the stand-in: sends calls as they are, keeps every
+ * event, and waits for events by condition. It has no opinion of its own.
  */
 
 import { type IncomingMessage, request } from 'node:http';

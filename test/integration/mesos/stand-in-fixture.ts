@@ -1,4 +1,7 @@
-/** A stand-in for a test: its own directory, any free port, one agent to begin with, gone afterwards. */
+/**
+ * A stand-in for a test: its own directory, any free port, one agent to begin with, gone
+ * afterwards.
+ */
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
