@@ -6,6 +6,7 @@
 import { describeError } from '../shared/base/errors.ts';
 import { formatDisk, type NodeId } from '../shared/base/ids.ts';
 import type { TaskInfo, TaskState } from '../shared/mesos/messages.ts';
+import type { DiskReport } from '../shared/model/node-report.ts';
 import {
   decodeHint,
   decodeTaskData,
@@ -46,10 +47,14 @@ interface DiskTask {
   readonly taskId: string;
   readonly data: TaskData;
   life: TaskLife;
+  /** When the store's failure was seen; null while it works. */
+  failedAtMs: number | null;
 }
 
 /** Task states follow disk reports at this pace. */
 const POLL_MS = 250;
+/** A failed disk stays in the reports for so long: several of them reach the manager. */
+const FAILED_VISIBLE_MS = 3_000;
 /** Longest wait for the last updates to leave before the process ends. */
 const FAREWELL_MS = 1_000;
 
@@ -77,7 +82,7 @@ export class Executor {
       const data = this.#admit(task);
       const path = this.#modules.resolveVolume(data.containerPath);
       const parts = this.#startParts(data);
-      this.#tasks.set(taskId, { taskId, data, life: 'starting' });
+      this.#tasks.set(taskId, { taskId, data, life: 'starting', failedAtMs: null });
       reporter.update(taskId, 'TASK_STARTING', { message: `opening ${path}` });
       parts.dataPlane.addDisk({
         id: data.disk,
@@ -166,13 +171,23 @@ export class Executor {
       if (report.status === 'serving' && task.life === 'starting') {
         task.life = 'running';
         this.#modules.reporter.update(task.taskId, 'TASK_RUNNING', { message: 'serving' });
-      } else if (report.status === 'failed' && task.life === 'starting') {
-        // A store that never opened: the task failed. One that fails later stays visible as a
-        // failed disk in the node's reports, until an operator or the manager decides.
-        this.#tasks.delete(task.taskId);
-        this.#parts?.dataPlane.removeDisk(task.data.disk);
-        this.#modules.reporter.update(task.taskId, 'TASK_FAILED', { message: report.error });
+      } else if (report.status === 'failed') {
+        this.#onFailed(task, report);
       }
     }
+  }
+
+  /**
+   * The manager takes the disk out when it reads the report; some seconds later the task ends, so that
+   * the disk can be started again on the same volume once an operator says so. The other way round Mesos'
+   * word could come first, and the disk would be started again as if nothing were wrong with it.
+   */
+  #onFailed(task: DiskTask, report: DiskReport): void {
+    const nowMs = this.#modules.clock.now();
+    task.failedAtMs ??= nowMs;
+    if (nowMs - task.failedAtMs < FAILED_VISIBLE_MS) return;
+    this.#tasks.delete(task.taskId);
+    this.#parts?.dataPlane.removeDisk(task.data.disk);
+    this.#modules.reporter.update(task.taskId, 'TASK_FAILED', { message: report.error });
   }
 }

@@ -12,6 +12,8 @@ export interface Config {
   /** Base URLs of Mesos masters, tried in turn. */
   readonly masters: readonly string[];
   readonly contentType: 'protobuf' | 'json';
+  /** Forget the framework id: Mesos has removed that framework, and the operator wants a new one. */
+  readonly isNewFramework: boolean;
   readonly credentials: { readonly principal: string; readonly secret: string } | null;
   readonly stateDirectory: string;
   readonly role: string;
@@ -67,6 +69,11 @@ export function readConfig(
       'control-port': { type: 'string', describe: 'Port for executors (Marathon: PORT1)' },
       'artefact-dir': { type: 'string', describe: 'Directory with the executor artefact' },
       'executor-command': { type: 'string', describe: 'Start executors from a path instead' },
+      'new-framework-id': {
+        type: 'boolean',
+        default: false,
+        describe: 'Subscribe as a new framework after Mesos removed the old one',
+      },
       'log-level': { type: 'string', choices: LOG_LEVELS, describe: 'Least level logged' },
     })
     .strict()
@@ -84,6 +91,7 @@ export function readConfig(
     clusterName: read.text('name', 'NAME', 'cistern'),
     masters: read.masters(),
     contentType: read.word('content-type', 'CONTENT_TYPE', ['protobuf', 'json'] as const),
+    isNewFramework: given['new-framework-id'] === true,
     credentials: secret === undefined ? null : { principal, secret },
     stateDirectory: read.text('state-dir', 'STATE_DIR', join(process.cwd(), 'cistern-state')),
     role: read.text('role', 'ROLE', 'cistern'),

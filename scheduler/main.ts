@@ -32,6 +32,9 @@ const LEASE_MARGIN_MS = 250;
 /** A restarted data process is back within a second. */
 const MEMBER_FAILURE_MS = 2_000;
 
+/** Starting again would end in the same way: for a restart policy that tells the two apart. */
+const EXIT_NEEDS_OPERATOR = 78;
+
 const root = findRoot();
 const VERSION = (
   JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
@@ -90,7 +93,7 @@ async function run(): Promise<void> {
     store,
     mesos: { call: (call) => void mesos.call(call) },
     control,
-    onAbdicated: (reason) => void stop(reason, 1),
+    onAbdicated: (reason, isPermanent) => void stop(reason, isPermanent ? EXIT_NEEDS_OPERATOR : 1),
   });
   const manager = createManagerPort(scheduler);
   const api = await startApi(
@@ -103,6 +106,13 @@ async function run(): Promise<void> {
     },
     { manager, metrics: createMetrics(manager), log },
   );
+  if (config.isNewFramework && scheduler.state.facts.cluster.frameworkId !== null) {
+    // The operator's word after Mesos removed the framework: volumes are found by their labels.
+    log('warn', 'Subscribing as a new framework, as asked', {
+      old: scheduler.state.facts.cluster.frameworkId,
+    });
+    scheduler.state.facts.updateCluster({ frameworkId: null });
+  }
   scheduler.start();
   const { frameworkInfo, frameworkId, suppressedRoles } = mesosSubscription(scheduler.state);
   mesos.subscribe(frameworkInfo, frameworkId, suppressedRoles);

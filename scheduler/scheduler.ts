@@ -32,8 +32,11 @@ export interface SchedulerModules {
   readonly store: MetadataStore;
   readonly mesos: MesosPort;
   readonly control: ControlPort;
-  /** Leadership is over; the process should end (Marathon starts another). */
-  onAbdicated(reason: string): void;
+  /**
+   * Leadership is over; the process should end (Marathon starts another). `isPermanent`: another one
+   * would end in the same way, until an operator has done what the reason says.
+   */
+  onAbdicated(reason: string, isPermanent: boolean): void;
 }
 
 /** Planners run this often; events that matter run them at once. */
@@ -135,7 +138,7 @@ export class Scheduler {
       while (this.#inbox.length > 0 && !this.#isClosed) await this.#runBatch();
     } catch (error) {
       // A broken invariant or a lost store: whoever leads next begins from the facts.
-      this.#abdicate(describeError(error));
+      this.#abdicate(describeError(error), false);
     } finally {
       this.#isRunning = false;
     }
@@ -201,7 +204,7 @@ export class Scheduler {
         break;
       }
       case 'abdicate':
-        this.#abdicate(effect.reason);
+        this.#abdicate(effect.reason, effect.isPermanent === true);
         break;
     }
   }
@@ -227,11 +230,11 @@ export class Scheduler {
     this.post({ kind: 'node-closed', session, reason });
   }
 
-  #abdicate(reason: string): void {
+  #abdicate(reason: string, isPermanent: boolean): void {
     if (this.#isClosed) return;
     this.#modules.log('error', 'Leadership is over', { reason });
     this.close();
-    this.#modules.onAbdicated(reason);
+    this.#modules.onAbdicated(reason, isPermanent);
   }
 
   #failCommands(reason: string): void {

@@ -7,7 +7,11 @@
 import { describeError } from '../../shared/base/errors.ts';
 import type { NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { MapVolume } from '../../shared/model/cluster-map.ts';
-import type { AttachmentReport, MemberFailure } from '../../shared/model/node-report.ts';
+import type {
+  AttachmentReport,
+  AttachmentStatus,
+  MemberFailure,
+} from '../../shared/model/node-report.ts';
 import type { BlockDevice } from './block-device.ts';
 import { VolumeDevice } from './volume-device.ts';
 import type { VolumeDeviceModules } from './volume-options.ts';
@@ -159,13 +163,19 @@ export class Attachments {
   }
 }
 
+/** A device that serves is of use to nobody before clients can reach it. */
+function statusOf({ isClosing, device, export: exported }: Attachment): AttachmentStatus {
+  if (isClosing) return 'closing';
+  return device.status === 'serving' && exported === null ? 'opening' : device.status;
+}
+
 function reportOf(attachment: Attachment): AttachmentReport {
   const { volume, device, error } = attachment;
   const { counters } = device;
   return {
     volume: volume.id,
     generation: volume.generation,
-    status: attachment.isClosing ? 'closing' : device.status,
+    status: statusOf(attachment),
     reason: error === '' ? device.reason : error,
     socketPath: attachment.export?.socketPath ?? '',
     tcpUri: attachment.export?.tcpUri ?? '',

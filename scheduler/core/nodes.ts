@@ -35,8 +35,10 @@ export function drainNode(state: State, id: NodeId, now: Now): CommandResult {
 export function activateNode(state: State, id: NodeId, now: Now): CommandResult {
   const node = findNode(state, id);
   if (node instanceof StorageError) return { kind: 'failed', error: node };
-  if (node.admin === 'active') return { kind: 'done', id: null };
-  state.facts.nodes.update(id, { admin: 'active' });
+  // Disks that were given back may be claimed again: that is what the operator asks for, too.
+  const isWithheld = (node.withheldPlaces ?? []).length > 0;
+  if (node.admin === 'active' && !isWithheld) return { kind: 'done', id: null };
+  state.facts.nodes.update(id, { admin: 'active', withheldPlaces: [] });
   const subject = formatNode(id);
   const job = findRunningJob(state, 'drain', subject);
   if (job !== null) endJob(state, job, { phase: 'cancelled' }, now);
