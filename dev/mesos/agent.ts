@@ -20,6 +20,7 @@ import {
 import { type AgentSpec, agentInfo, baseResources } from './agent-spec.ts';
 import { Checkpoint } from './checkpoint.ts';
 import { isCommandExecutor } from './command-task.ts';
+import { Container } from './container.ts';
 import { type AgentPhase, handleExecutorCall, isExecutorPath } from './executor-api.ts';
 import type { SavedExecutor } from './executor-record.ts';
 import { answerJson, answerText, HttpRefusal, HttpServer, type Request } from './http-server.ts';
@@ -390,6 +391,13 @@ export class Agent implements AgentSide {
     this.#executors.powerOff();
     this.#server = server;
     await this.#closeDown();
+  }
+
+  /** Kills the executors that a stopped agent has left running. */
+  killLeftExecutors(): void {
+    for (const { process, sandbox } of this.#checkpoint.load()?.executors ?? []) {
+      if (process !== undefined) Container.adopt(process, sandbox, () => undefined)?.kill();
+    }
   }
 
   /**

@@ -288,6 +288,7 @@ export class MesosStandIn {
     const end = (agent: Agent) =>
       options.keepExecutors === true ? agent.stop() : agent.powerOff();
     await Promise.all(running.map(end));
+    if (options.keepExecutors !== true) for (const agent of agents) agent.killLeftExecutors();
     await this.#master.stop();
     await Promise.all(this.#redirectors.map((server) => server.close()));
     this.#timing.close();

@@ -199,6 +199,17 @@ describe('stand-in: life of agents', function () {
     again.close();
   });
 
+  it('closed while an agent is stopped, its executor dies as well', async () => {
+    const standIn = await startStandIn();
+    const { scheduler } = await startTask(standIn);
+    const pids = pidsOf(standIn);
+    await standIn.stopAgent('agent1');
+    expect(pids.every(isAlive)).to.equal(true);
+    await standIn.close();
+    await waitFor('death', () => (pids.some(isAlive) ? undefined : true));
+    scheduler.close();
+  });
+
   it('an operation lost on its way to the agent, undone when the agent registers again', async () => {
     const standIn = await startStandIn();
     const scheduler = new RawScheduler(standIn.masterUrl);
