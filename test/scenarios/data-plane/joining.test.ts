@@ -224,4 +224,28 @@ describe('data plane: joining', () => {
       [0, 1].every((index) => c.node(index).store?.usage().extentCount === 0),
     );
   });
+
+  it('a write overtakes the pull of its block: the older block is not put over it', async () => {
+    const c = new TestCluster('fresh');
+    await c.start({ nodes: 3, pgs: [[0]], sizeBytes: SIZE, attachedTo: 1 });
+    const data = bytes(64 * 1024, 1);
+    await c.run('write', submit(c.device(1), 'write', 0, data.length, { data }));
+    // The join comes as far as the first pull, whose answer is then held up on its way.
+    c.node(2).plane.setLimits({ resyncBytesPerSecond: 0, concurrentJoins: 1 });
+    c.setPg(1, [0], [2]);
+    await c.clock.runFor(1000);
+    c.network.block('host1', 'host3');
+    c.node(2).plane.setLimits({ resyncBytesPerSecond: 1000 * MiB, concurrentJoins: 1 });
+    await c.clock.runFor(100);
+    const newer = bytes(8192, 2);
+    await c.run('write', submit(c.device(1), 'write', 4096, newer.length, { data: newer }), 1000);
+    await c.run('zero', submit(c.device(1), 'zero', 32_768, 4096), 1000);
+    newer.copy(data, 4096);
+    data.fill(0, 32_768, 36_864);
+    expect(isJoined(c, 2)).to.equal(false);
+    c.network.healAll();
+    await c.until('joined', () => isJoined(c, 2), 3000);
+    const held = await contentsOf(c, 2, 0);
+    expect(held.subarray(0, data.length).equals(data)).to.equal(true);
+  });
 });
