@@ -63,19 +63,24 @@ interface Leaving {
 
 function removeDisk(state: State, leaving: Leaving, now: Now): void {
   const { disk, node } = leaving;
+  let isChanged = false;
   let count = 0;
   for (const id of leaving.pgs) {
     const pg = state.facts.pgs.get(id);
     if (pg.joining.includes(disk.id)) {
       const joining = pg.joining.filter((other) => other !== disk.id);
       changeMembers(state, id, { inSync: pg.inSync, joining });
+      isChanged = true;
     } else if (leaving.isLost && hasOtherServing(state, pg, [disk.id])) {
       const inSync = pg.inSync.filter((other) => other !== disk.id);
       changeMembers(state, id, { inSync, joining: pg.joining });
+      isChanged = true;
       count += 1;
     }
   }
-  if (node.isFenced) observedNode(state, node.id).requiredVersion = nextMapVersion(state);
+  // Only then: who holds the last copy stays a member, and has to find its way back.
+  if (isChanged && node.isFenced)
+    observedNode(state, node.id).requiredVersion = nextMapVersion(state);
   if (count === 0) return;
   const why = isDiskLost(disk) ? disk.error || disk.phase : 'its node certainly serves nothing';
   recordEvent(

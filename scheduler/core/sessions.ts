@@ -205,6 +205,8 @@ function takeDisk(state: State, disk: DiskRecord, report: DiskReport, now: Now):
   // What failed stays out until an operator activates it; what is given back has no way back.
   if (disk.phase === 'failed' || disk.phase === 'lost' || disk.phase === 'releasing') return;
   if (report.status === 'serving') {
+    // Its store is open, but a node that is shut out serves nobody.
+    if (state.facts.nodes.get(disk.node).isFenced) return;
     setDiskPhase(state, disk, { phase: 'serving', error: '' }, now);
     return;
   }

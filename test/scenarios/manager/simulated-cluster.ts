@@ -59,6 +59,8 @@ export const OPTIONS: ManagerOptions = {
 
 const TICK_MS = 250;
 const REPORT_MS = 1000;
+/** As the node agent does: a link without a lease for so long is given up. */
+const SILENT_LINK_MS = 5000;
 
 export class SimulatedCluster {
   state: State;
@@ -409,6 +411,7 @@ export class SimulatedCluster {
     if (this.#isReached(executor)) executor.cutOffSinceMs = null;
     else executor.cutOffSinceMs ??= this.nowMs;
     if (!this.#isReached(executor)) {
+      if (this.nowMs - executor.lastReportAtMs >= SILENT_LINK_MS) executor.session = null;
       if (this.nowMs - executor.lastReportAtMs >= 1.5 * REPORT_MS) this.#askPeers(executor);
       return;
     }
