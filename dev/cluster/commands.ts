@@ -184,7 +184,8 @@ export async function devStatus(place: DevPlace): Promise<DevCluster> {
     directory: paths.root,
     isRunning: true,
     problems,
-    agents: problems.length > 0 ? [] : await listAgents(state),
+    // The stand-in knows its agents whether there is a scheduler or not.
+    agents: isAlive(state.mesosPid) ? await listAgents(state) : [],
   };
 }
 
