@@ -35,7 +35,7 @@ const SETTINGS: DevSettings = {
   disksPerAgent: 2,
   diskSizeMb: 640,
   claimPerNode: 1,
-  pgCount: 128,
+  pgCount: 64,
   rebuildAfterSeconds: 3,
   expandAtPercent: 80,
   fullAtPercent: 95,

@@ -36,8 +36,8 @@ export interface Step {
 }
 
 /** All data of the first volume, random writes of 4 KiB at a steady pace. */
-const LIVE_MB = 192;
-const LIVE_IOPS = 3_000;
+const LIVE_MB = 256;
+const LIVE_IOPS = 4_000;
 /** Longest that any wait of the demo may take on a slow machine. */
 const PATIENCE_MS = 180_000;
 

@@ -8,7 +8,7 @@ import type { JoinReport } from '../../shared/model/node-report.ts';
 import type { Clock, Log } from '../../shared/ports.ts';
 import { nameOf, STATUS } from '../../shared/wire/data-protocol.ts';
 import type { BackgroundLimits } from '../data-plane.ts';
-import type { MapIndex } from '../map-index.ts';
+import type { MapIndex, PgView } from '../map-index.ts';
 import type { PeerSet } from '../peer/peer-set.ts';
 import { JoinTask } from './join-task.ts';
 import { isDeleted } from './membership.ts';
@@ -19,8 +19,8 @@ import { TokenBucket } from './token-bucket.ts';
 export interface ResyncOptions {
   readonly limits: BackgroundLimits;
   /**
-   * How long a disk that is no member of a PG any more keeps its extents. A member that was removed
-   * because it was away usually comes back, and is then copied cheaply.
+   * How long a disk that is neither a member of a PG nor wanted as one keeps its extents. One that was
+   * removed because it was away stays wanted for a while, and is then copied cheaply.
    */
   readonly forgetAfterMs: number;
 }
@@ -34,24 +34,19 @@ export interface ResyncModules {
   readonly onUrgent: () => void;
 }
 
-export const FORGET_AFTER_MS = 10 * 60 * 1000;
+/** The plan may change its mind once more; beyond that the space is worth more than the copy. */
+export const FORGET_AFTER_MS = 5_000;
 /** While gateways are being served, each piece of background work makes room for them first. */
 const YIELD_MS = 2;
 const SWEEP_MS = 5_000;
-
-interface Leaving {
-  readonly sinceMs: number;
-  /** In-sync members when it was one of them: with fewer than that it may be needed again. */
-  readonly required: number;
-}
 
 export class Resync {
   readonly #options: ResyncOptions;
   readonly #modules: ResyncModules;
   readonly #bucket: TokenBucket;
   readonly #tasks = new Map<string, JoinTask>();
-  readonly #leaving = new Map<string, Leaving>();
-  readonly #inSyncCounts = new Map<string, number>();
+  /** Since when a disk keeps what nobody wants there, by `disk/pg`. */
+  readonly #leaving = new Map<string, number>();
   #concurrentJoins: number;
   #foregroundSeen = 0;
   #isClosed = false;
@@ -84,7 +79,6 @@ export class Resync {
         if (disk === undefined) continue;
         const key = `${id}/${view.id}`;
         this.#leaving.delete(key);
-        this.#inSyncCounts.set(key, view.inSync.length);
         if (view.inSync.includes(id)) continue;
         wanted.add(key);
         const known = this.#tasks.get(key);
@@ -183,17 +177,17 @@ export class Resync {
     const { clock, map, log } = this.#modules;
     for (const { pg } of disk.store.pgUsage()) {
       const view = map.pgs.get(pg as PgId);
-      if (view?.members.includes(disk.id) === true) continue;
       const key = `${disk.id}/${pg}`;
-      const leaving = this.#leaving.get(key);
-      if (leaving === undefined) {
-        const required = this.#inSyncCounts.get(key) ?? view?.minInSync ?? 0;
-        this.#leaving.set(key, { sinceMs: clock.now(), required });
+      if (view !== undefined && isWanted(view, disk.id)) {
+        this.#leaving.delete(key);
         continue;
       }
-      if (clock.now() - leaving.sinceMs < this.#options.forgetAfterMs) continue;
-      // The others are not what they were: this copy may be wanted again.
-      if (view !== undefined && view.inSync.length < leaving.required) continue;
+      const sinceMs = this.#leaving.get(key);
+      if (sinceMs === undefined) {
+        this.#leaving.set(key, clock.now());
+        continue;
+      }
+      if (clock.now() - sinceMs < this.#options.forgetAfterMs) continue;
       log('info', 'Freeing the extents of a placement group that left this disk', {
         disk: disk.id,
         pg,
@@ -208,4 +202,10 @@ export class Resync {
     const fields = { disk, status: nameOf(STATUS, status) };
     this.#modules.log('warn', 'Could not free extents, trying again later', fields);
   }
+}
+
+/** A member, wanted as one, or perhaps needed again because the others are not complete. */
+function isWanted(view: PgView, disk: DiskId): boolean {
+  const { members, inSync, pg } = view;
+  return members.includes(disk) || pg.target.includes(disk) || inSync.length < pg.target.length;
 }

@@ -100,7 +100,8 @@ function mapDisk(disk: DiskRecord): MapDisk {
 
 function mapPg(facts: Facts, pg: PgRecord): MapPg {
   const { minInSync } = familyOf({ facts }, pg.id);
-  return { id: pg.id, epoch: pg.epoch, inSync: pg.inSync, joining: pg.joining, minInSync };
+  const { id, epoch, inSync, joining, target } = pg;
+  return { id, epoch, inSync, joining, minInSync, target };
 }
 
 function mapVolume(facts: Facts, volume: VolumeRecord): MapVolume {

@@ -32,6 +32,11 @@ export interface MapPg {
   readonly joining: readonly DiskId[];
   /** Writes wait while fewer replicas than this are in sync. */
   readonly minInSync: number;
+  /**
+   * Where the plan wants it. A disk that is no member any more, and is not wanted either, frees its
+   * extents once as many members as here are in sync.
+   */
+  readonly target: readonly DiskId[];
 }
 
 export interface MapVolume {

@@ -405,6 +405,7 @@ function readMapPg(fields: Fields): MapPg {
     inSync: ids(fields, 'inSync', diskId),
     joining: ids(fields, 'joining', diskId),
     minInSync: id(fields, 'minInSync'),
+    target: ids(fields, 'target', diskId),
   };
 }
 

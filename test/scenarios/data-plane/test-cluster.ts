@@ -117,6 +117,7 @@ export class TestCluster {
       inSync: members.map((member) => this.disk(member)),
       joining: [],
       minInSync: 1,
+      target: members.map((member) => this.disk(member)),
     }));
     const volume: MapVolume = {
       id: volumeId(1),
@@ -181,6 +182,10 @@ export class TestCluster {
         epoch: pg.epoch + 1,
         inSync: inSync.map((index) => this.disk(index)),
         joining: joining.map((index) => this.disk(index)),
+        // A join says where the plan wants the PG; a loss does not change the plan by itself.
+        ...(joining.length === 0
+          ? {}
+          : { target: [...inSync, ...joining].map((index) => this.disk(index)) }),
       };
     });
     this.setMap({ pgs }, to);

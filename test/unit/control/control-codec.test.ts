@@ -99,7 +99,14 @@ const MAP: ManagerMessage = {
     ],
     disks: [{ id: diskId(0), node: nodeId(0), uuid: 'u' }],
     pgs: [
-      { id: pgId(0), epoch: 1, inSync: [diskId(0), diskId(3)], joining: [diskId(2)], minInSync: 1 },
+      {
+        id: pgId(0),
+        epoch: 1,
+        inSync: [diskId(0), diskId(3)],
+        joining: [diskId(2)],
+        minInSync: 1,
+        target: [diskId(3)],
+      },
     ],
     volumes: [
       {
