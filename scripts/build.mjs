@@ -1,6 +1,7 @@
 /**
  * Builds everything into dist/: TypeScript with tsc, the dashboard, and the executor artefact.
- * `--if-needed` does nothing when no source is newer than the last build.
+ * `--if-needed` does nothing when no source is newer than the last build; `--is-needed` only says so, by
+ * its exit status (0: needed), and needs no npm package.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
@@ -23,6 +24,7 @@ const SOURCES = [
 ];
 const FILES = ['package.json', 'tsconfig.json'];
 
+if (process.argv.includes('--is-needed')) process.exit(isStale() ? 0 : 1);
 if (process.argv.includes('--if-needed') && !isStale()) process.exit(0);
 
 run('types and modules', process.execPath, [
