@@ -241,4 +241,53 @@ describe('data plane: membership', () => {
     const read = await c.run('read', submit(c.device(2), 'read', 1000, data.length));
     expect(read.data?.equals(data)).to.equal(true);
   });
+
+  it('close: requests under way end, stores are clean, and everything is there afterwards', async () => {
+    const c = await cluster('close');
+    const data = bytes(2 * MiB, 1);
+    const write = submit(c.device(0), 'write', 0, data.length, { data });
+    await c.clock.runFor(0.1);
+    await c.run('closing', c.node(0).plane.close());
+    expect((await c.run('the write', write)).error).to.equal(null);
+    expect(c.node(0).devices.size).to.equal(0);
+    await c.run('closing twice', c.node(0).plane.close());
+    c.node(0).clock.isDead = true;
+    await c.startProcess(c.node(0));
+    await c.until('serving', () => c.findDevice(0)?.status === 'serving');
+    const read = await c.run('read', submit(c.device(0), 'read', 0, data.length));
+    expect(read.data?.equals(data)).to.equal(true);
+    await expectSame(c, [0, 1]);
+  });
+
+  it('requests before the volume is served: they wait and are served', async () => {
+    const c = await cluster('early');
+    c.crash(1);
+    c.attach(2);
+    await c.until('the new gateway exists', () => c.findDevice(2) !== null);
+    let isDone = false;
+    const data = bytes(4096, 1);
+    void submit(c.device(2), 'write', 0, 4096, { data }).then(() => {
+      isDone = true;
+    });
+    await c.clock.runFor(1000);
+    expect(c.device(2).status, 'one in-sync replica has not accepted it').to.equal('opening');
+    expect(isDone).to.equal(false);
+    await c.startProcess(c.node(1));
+    await c.until('done', () => isDone, 3000);
+  });
+
+  it('a full disk on one member: reported, not the client’s trouble', async () => {
+    const c = await cluster('full disk');
+    c.node(1).simulatedDisk.inject({ op: 'write', code: 'ENOSPC' });
+    let outcome: Outcome | null = null;
+    const data = bytes(4096, 1);
+    void submit(c.device(0), 'write', 0, 4096, { data }).then((result) => {
+      outcome = result;
+    });
+    await c.until('reported', () => c.node(0).plane.report().failures.length > 0, 2000);
+    expect(outcome).to.equal(null);
+    c.setPg(1, [0]);
+    await c.until('done', () => outcome !== null, 1000);
+    expect((outcome as unknown as Outcome).error).to.equal(null);
+  });
 });
