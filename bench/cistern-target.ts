@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { type DevCluster, devDown, devUp } from '../dev/cluster/commands.ts';
 import { type DevState, devPaths, readJson } from '../dev/cluster/layout.ts';
-import { ApiClient } from '../dev/demo/api-client.ts';
+import { ApiClient, waitFor } from '../dev/demo/api-client.ts';
 import { present } from '../shared/base/assert.ts';
 import { MiB } from '../shared/base/units.ts';
 import type { AttachmentView } from '../shared/model/api-views.ts';
@@ -14,6 +14,7 @@ const REPLICAS = 2;
 const VOLUME = 'bench';
 /** Beyond the volume's two copies: the share of one disk is uneven, and a pool near its limit is slow. */
 const ROOM_MB = 1024;
+const ATTACH_DEADLINE_MS = 60_000;
 
 export async function openCistern(
   directory: string,
@@ -36,10 +37,11 @@ export async function openCistern(
     const api = new ApiClient(present(cluster.api, 'a cluster that is up has an API'));
     report(`Creating a volume of ${sizeBytes / MiB} MiB with ${REPLICAS} replicas`);
     await api.post('/volumes', { name: VOLUME, sizeBytes, replicas: REPLICAS });
-    const attachment = await api.post<AttachmentView>(`/volumes/${VOLUME}/attach`);
+    await api.post(`/volumes/${VOLUME}/attach`);
+    const { uri, hostname } = await waitForUri(api);
     return {
-      uri: present(attachment.unixUri, 'an attachment that serves has a URI'),
-      dataProcesses: dataProcessesOf(cluster, attachment.hostname),
+      uri,
+      dataProcesses: dataProcessesOf(cluster, hostname),
       otherProcesses: otherProcessesOf(cluster),
       close,
     };
@@ -47,6 +49,15 @@ export async function openCistern(
     await close();
     throw error;
   }
+}
+
+/** On a busy machine the answer to the attach may come before the gateway serves. */
+function waitForUri(api: ApiClient): Promise<{ readonly uri: string; readonly hostname: string }> {
+  return waitFor(`volume "${VOLUME}" to be served`, ATTACH_DEADLINE_MS, async () => {
+    const [attachment] = await api.get<readonly AttachmentView[]>('/attachments');
+    const uri = attachment?.unixUri ?? null;
+    return attachment === undefined || uri === null ? null : { uri, hostname: attachment.hostname };
+  });
 }
 
 /** The executor forks it with the argument `data`. */
