@@ -48,6 +48,7 @@ export class ExtentCatalog {
   #end = 0;
   /** Row + 1; 0 is empty. Length a power of two, at most half full. */
   #hash = new Int32Array(2 * ROWS_MIN);
+  #volumeExtents = new Map<number, number>();
   #volumeSlots = new Map<number, number>();
   #pgSlots = new Map<number, number>();
   extentCount = 0;
@@ -103,6 +104,9 @@ export class ExtentCatalog {
     if (2 * this.extentCount > this.#hash.length) this.#growHash();
     else this.#insertHash(row);
     this.#linkPg(row, pg);
+    addTo(this.#volumeExtents, address.volume, 1);
+    addTo(this.#volumeSlots, address.volume, 0);
+    addTo(this.#pgSlots, pg, 0);
     return row;
   }
 
@@ -113,6 +117,7 @@ export class ExtentCatalog {
     this.setFlags(row, 0, ROW.dirty | ROW.incomplete);
     this.#removeHash(row);
     this.#unlinkPg(row);
+    this.#forgetSums(row);
     this.flags[row] = 0;
     this.version[row] = (this.version[row] ?? 0) + 1;
     this.#free.push(row);
@@ -144,13 +149,25 @@ export class ExtentCatalog {
     addTo(this.#pgSlots, this.pg[row] ?? 0, change);
   }
 
-  /** Slots by volume and by PG; entries are never 0. */
+  /** Slots by volume and by PG: an entry for each that has extents, even if none of them has a slot. */
   get volumeSlots(): ReadonlyMap<number, number> {
     return this.#volumeSlots;
   }
 
   get pgSlots(): ReadonlyMap<number, number> {
     return this.#pgSlots;
+  }
+
+  /** The last extent of a volume or PG takes the sum with it. */
+  #forgetSums(row: number): void {
+    const volume = this.volume[row] ?? 0;
+    const pg = this.pg[row] ?? 0;
+    addTo(this.#volumeExtents, volume, -1);
+    if (this.#volumeExtents.get(volume) === 0) {
+      this.#volumeExtents.delete(volume);
+      this.#volumeSlots.delete(volume);
+    }
+    if (!this.#pgHead.has(pg)) this.#pgSlots.delete(pg);
   }
 
   rowsOfPg(pg: number): number[] {
@@ -240,9 +257,7 @@ function grow<T extends { set(source: T): void }>(from: T, to: T): T {
 }
 
 function addTo(sums: Map<number, number>, id: number, change: number): void {
-  const sum = (sums.get(id) ?? 0) + change;
-  if (sum === 0) sums.delete(id);
-  else sums.set(id, sum);
+  sums.set(id, (sums.get(id) ?? 0) + change);
 }
 
 /** Consecutive extents land apart, volumes and layers do not collide systematically. */

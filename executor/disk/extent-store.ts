@@ -96,6 +96,7 @@ export interface ExtentStore {
   // ── The whole ────────────────────────────────────────────────────────────────────────────────
 
   usage(): StoreUsage;
+  /** Every volume that has extents here, also those without a slot (0 bytes); likewise `pgUsage`. */
   volumeUsage(): readonly { readonly volume: number; readonly bytes: number }[];
   pgUsage(): readonly { readonly pg: number; readonly bytes: number }[];
   /** Waits for what is running, makes everything durable, marks the store clean. Idempotent. */
