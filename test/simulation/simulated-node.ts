@@ -186,6 +186,7 @@ class Container implements ContainerHooks {
   }
 
   launch(task: TaskInfo): void {
+    if (this.#isOver) return;
     for (const { disk } of task.resources ?? []) {
       const root = disk?.source?.mount?.root;
       if (disk?.volume !== undefined && root !== undefined) {
@@ -196,14 +197,17 @@ class Container implements ContainerHooks {
   }
 
   kill(taskId: string): void {
+    if (this.#isOver) return;
     this.#executor.onKill(taskId);
   }
 
   message(data: Buffer): void {
+    if (this.#isOver) return;
     this.#executor.onMessage(data);
   }
 
   shutdown(): void {
+    if (this.#isOver) return;
     void this.#executor.shutdown('the agent asked for it');
   }
 
