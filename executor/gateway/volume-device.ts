@@ -385,8 +385,6 @@ export class VolumeDevice
     this.pump();
   }
 
-  // ── Opening, time, the end ─────────────────────────────────────────────────────────────────────
-
   #open(): void {
     this.#links.openMembers(this.clock.now());
     this.#checkOpened();
