@@ -93,6 +93,13 @@ export class TestCluster {
     return cluster;
   }
 
+  /** Everything ends in order, and is started again on the same directory. */
+  async restart(): Promise<void> {
+    await devDown({ ...this.#place, isPurge: false });
+    await devUp({ ...this.#place, settings: {}, isDetached: true });
+    this.#api = null;
+  }
+
   /** Idempotent; never leaves a process behind. */
   async close(): Promise<void> {
     for (const run of this.#fios) run.stop();
