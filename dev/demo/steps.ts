@@ -38,6 +38,8 @@ export interface Step {
 /** All data of the first volume, random writes of 4 KiB at a steady pace. */
 const LIVE_MB = 256;
 const LIVE_IOPS = 4_000;
+/** No disk further from the mean fill than this, once data has moved. */
+const EVEN_RATIO = 0.05;
 /** Longest that any wait of the demo may take on a slow machine. */
 const PATIENCE_MS = 180_000;
 
@@ -117,8 +119,13 @@ async function join(context: DemoContext): Promise<StepOutcome> {
   });
   const job = await waitForJob(context, 'rebalance');
   await waitForClean(context);
-  const [pool] = await context.api.get<readonly PoolView[]>('/pools');
-  const deviation = present(pool, 'a pool').fillDeviationRatio;
+  // What has left a disk is freed some seconds later.
+  const deviation = await waitFor('the fill of all disks to be even', PATIENCE_MS, async () => {
+    const [pool] = await context.api.get<readonly PoolView[]>('/pools');
+    const ratio = present(pool, 'a pool').fillDeviationRatio;
+    context.progress(`fill within ${(ratio * 100).toFixed(1)} % of the mean`);
+    return ratio <= EVEN_RATIO ? ratio : null;
+  });
   return {
     summary: `${name} joined; ${job.movesDone} replicas moved, fill within ${(deviation * 100).toFixed(1)} % of the mean`,
     figures: {
@@ -135,7 +142,8 @@ async function fill(context: DemoContext): Promise<StepOutcome> {
   const { api, memory } = context;
   const [pool] = await api.get<readonly PoolView[]>('/pools');
   const start = present(pool, 'a pool');
-  memory.set('disksBefore', start.diskIds.length);
+  const before = await countServing(api);
+  memory.set('disksBefore', before);
   // Two copies of everything; a little beyond the threshold, well below the hard limit.
   const wanted = start.capacity.rawBytes * (start.expandAtRatio + 0.03) - start.capacity.usedBytes;
   const sizeMb = Math.ceil(wanted / 2 / 1024 ** 2 / 4) * 4;
@@ -151,7 +159,7 @@ async function fill(context: DemoContext): Promise<StepOutcome> {
   const full = await waitFor('the pool to report its fill', PATIENCE_MS, async () => {
     const [now] = await api.get<readonly PoolView[]>('/pools');
     return now !== undefined &&
-      (now.capacity.usedRatio >= start.expandAtRatio || now.diskIds.length > start.diskIds.length)
+      (now.capacity.usedRatio >= start.expandAtRatio || (await countServing(api)) > before)
       ? now
       : null;
   });
@@ -178,22 +186,23 @@ async function expand(context: DemoContext): Promise<StepOutcome> {
   const before = Number(memory.get('disksBefore'));
   const pool = await waitFor('more disks in the pool', PATIENCE_MS, async () => {
     const [now] = await api.get<readonly PoolView[]>('/pools');
-    const disks = await api.get<readonly DiskView[]>('/disks');
-    const serving = disks.filter((disk) => disk.state === 'serving').length;
+    const serving = await countServing(api);
     context.progress(`${serving} disks serving`);
     return now !== undefined && serving > before && now.capacity.usedRatio < now.expandAtRatio
       ? now
       : null;
   });
   await waitForClean(context);
+  const after = await countServing(api);
   return {
-    summary: `${before} disks became ${pool.diskIds.length}; ${(pool.capacity.usedRatio * 100).toFixed(0)} % used`,
-    figures: {
-      disksBefore: before,
-      disksAfter: pool.diskIds.length,
-      usedRatio: pool.capacity.usedRatio,
-    },
+    summary: `${before} serving disks became ${after}; ${(pool.capacity.usedRatio * 100).toFixed(0)} % used`,
+    figures: { disksBefore: before, disksAfter: after, usedRatio: pool.capacity.usedRatio },
   };
+}
+
+async function countServing(api: ApiClient): Promise<number> {
+  const disks = await api.get<readonly DiskView[]>('/disks');
+  return disks.filter((disk) => disk.state === 'serving').length;
 }
 
 async function drain(context: DemoContext): Promise<StepOutcome> {

@@ -3,7 +3,7 @@
  * limit (allocating writes get ENOSPC before a disk is really full) and the wish for more disks
  * (DESIGN 10). Which disks those are is for the offers to say; this file says how many, and why.
  */
-import type { NodeId } from '../../shared/base/ids.ts';
+import { type DiskId, formatDisk, type NodeId } from '../../shared/base/ids.ts';
 import { formatBytes, formatDuration } from '../../shared/base/units.ts';
 import type { CapacityView } from '../../shared/model/api-views.ts';
 import { diskUse } from './disk-use.ts';
@@ -136,17 +136,50 @@ interface Need {
   /** Disks to add so that the pool is below its threshold again; 0 when it is. */
   readonly count: number;
   readonly usedRatio: number;
+  /** What is beyond the threshold, as the beginning of a sentence. */
+  readonly fact: string;
 }
 
 function disksNeeded(state: State, pool: PoolRecord, serving: readonly DiskRecord[]): Need {
   const { rawBytes, usedBytes, usedRatio } = capacityOf(state, pool, serving, 0);
-  if (rawBytes === 0) return { count: 0, usedRatio: 0 };
+  const threshold = `the threshold is ${percent(pool.expandAtRatio)}`;
+  const fact = `pool "${pool.name}" is ${percent(usedRatio)} used, ${threshold}`;
+  if (rawBytes === 0) return { count: 0, usedRatio: 0, fact };
   // Disks that are on their way count as if they were there: nothing is asked for twice.
   const comingBytes = comingDisks(state, pool.name).reduce((sum, disk) => sum + disk.sizeBytes, 0);
-  if (usedBytes / (rawBytes + comingBytes) < pool.expandAtRatio) return { count: 0, usedRatio };
+  if (usedBytes / (rawBytes + comingBytes) < pool.expandAtRatio) {
+    const fullest = fullestByPlan(state, pool);
+    if (fullest === null || comingBytes > 0) return { count: 0, usedRatio, fact };
+    const planned = `disk ${formatDisk(fullest.disk)} of pool "${pool.name}" is to hold ${percent(fullest.ratio)} of its size, ${threshold}`;
+    return { count: 1, usedRatio, fact: planned };
+  }
   const missing = usedBytes / (pool.expandAtRatio * EXPAND_AIM) - rawBytes - comingBytes;
   const meanBytes = rawBytes / serving.length;
-  return { count: Math.max(1, Math.ceil(missing / meanBytes)), usedRatio };
+  return { count: Math.max(1, Math.ceil(missing / meanBytes)), usedRatio, fact };
+}
+
+/**
+ * The disk that the plan fills most, when that is beyond the threshold. A pool may have room as a whole
+ * and none where it is needed: on the last domain that is left for the second replica of every PG.
+ */
+function fullestByPlan(
+  state: State,
+  pool: PoolRecord,
+): { readonly disk: DiskId; readonly ratio: number } | null {
+  const planned = new Map<DiskId, number>();
+  for (const pg of state.facts.pgs.values()) {
+    const bytes = state.pgBytes.get(pg.id) ?? 0;
+    if (bytes === 0) continue;
+    for (const disk of pg.target) planned.set(disk, (planned.get(disk) ?? 0) + bytes);
+  }
+  let fullest: { readonly disk: DiskId; readonly ratio: number } | null = null;
+  for (const [disk, bytes] of planned) {
+    const record = state.facts.disks.find(disk);
+    if (record === undefined || record.pool !== pool.name) continue;
+    const ratio = bytes / (state.disks.get(disk)?.capacityBytes ?? record.sizeBytes);
+    if (ratio >= (fullest?.ratio ?? pool.expandAtRatio)) fullest = { disk, ratio };
+  }
+  return fullest;
 }
 
 /** Disks that were claimed and will serve soon: on nodes that are up, or whose executor is yet to start. */
@@ -167,7 +200,7 @@ interface Begin {
 
 function beginExpansion(state: State, begin: Begin, now: Now): void {
   const { pool, serving, need } = begin;
-  const fact = `pool "${pool.name}" is ${percent(need.usedRatio)} used, the threshold is ${percent(pool.expandAtRatio)}`;
+  const { fact } = need;
   const known = serving.length + comingDisks(state, pool.name).length;
   const allowed = pool.diskCountMax === null ? need.count : pool.diskCountMax - known;
   const refusal = !pool.isAutoExpand
