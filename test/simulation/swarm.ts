@@ -117,7 +117,9 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     ...options,
     ...(overrides.faults === undefined ? {} : { faults: overrides.faults }),
     ...(overrides.isGatewayCrashed === true ? { isGatewayCrashed: true } : {}),
-    ...(overrides.isShort === true ? { faultPhaseMs: 8_000 + (faultPhaseMs % 10_000) } : {}),
+    ...(overrides.isShort === true
+      ? { faultPhaseMs: 8_000 + (faultPhaseMs % 10_000), thinkMs: isBusy ? 25 : 60 }
+      : {}),
   };
 }
 

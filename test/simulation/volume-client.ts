@@ -31,7 +31,9 @@ interface Flight {
   readonly incarnation: number;
 }
 
-/** 35 s is the gateway's own deadline; it looks now and then. */
+/** 35 s is the gateway's own deadline (on its own clock): before, a failure costs a pause, never an error. */
+const PATIENCE_MS = 34_500;
+/** It looks now and then. */
 const ANSWER_MS_MAX = 37_000;
 const SPOTS = 6;
 /** Most requests are small; the largest one crosses an extent. */
@@ -215,8 +217,10 @@ export class VolumeClient {
     if (error !== null) {
       this.failedCount += 1;
       this.#history.dropRead(entry);
-      if (error === 'invalid' || error === 'read-only') {
-        this.#onViolation(`${describe(flight)} was refused as ${error}`);
+      // A gateway that is being closed may refuse; nobody else may, before the client's patience is over.
+      const waitedMs = this.#cluster.clock.now() - flight.startedMs;
+      if (error !== 'shutdown' && (error !== 'io' || waitedMs < PATIENCE_MS)) {
+        this.#onViolation(`${describe(flight)} ended in ${error} after ${Math.round(waitedMs)} ms`);
       }
       return;
     }

@@ -1,0 +1,29 @@
+/**
+ * Seeds that once failed, with their stories. They run for ever: a seed that found something is a test of
+ * it for as long as the options that it draws stay the same, and a reminder of the story afterwards.
+ */
+import type { SwarmOverrides } from './swarm.ts';
+
+export interface KnownSeed {
+  readonly seed: number;
+  readonly overrides: SwarmOverrides;
+  readonly name: string;
+  readonly story: string;
+}
+
+export const KNOWN_SEEDS: readonly KnownSeed[] = [
+  {
+    seed: 11,
+    overrides: {},
+    name: 'a shut-out node with the last copy is readmitted',
+    story:
+      'The manager raised the map version that a fenced member has to know at every look, changed or not: the node with the last in-sync copy never caught up, and its PGs stayed down for ever.',
+  },
+  {
+    seed: 14,
+    overrides: {},
+    name: 'extents without a slot are freed',
+    story:
+      'Stores named only PGs and volumes with slots in their usage; extents of zeros that had left a disk were never dropped.',
+  },
+];
