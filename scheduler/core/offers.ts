@@ -220,6 +220,8 @@ export function steerOffers(state: State, now: Now): Effect[] {
   noteWishes(state, now);
   const wanted = wantedWork(state, now);
   const roles = [state.options.role];
+  // What ended and is wanted again is new, also when both happen between two REVIVEs.
+  mesos.revivedFor = new Set([...mesos.revivedFor].filter((name) => wanted.has(name)));
   if (wanted.size === 0) {
     mesos.idleSinceMs ??= now.ms;
     if (mesos.isSuppressed || now.ms - mesos.idleSinceMs < SUPPRESS_AFTER_MS) return [];
@@ -232,10 +234,7 @@ export function steerOffers(state: State, now: Now): Effect[] {
   const urgent = [...wanted].filter((name) => !name.startsWith('wait:'));
   const isNew = mesos.isSuppressed || urgent.some((name) => !mesos.revivedFor.has(name));
   const isDue = urgent.length > 0 && now.ms - mesos.lastReviveMs >= mesos.reviveDelayMs;
-  if (!isNew && !isDue) {
-    mesos.revivedFor = new Set(urgent);
-    return [];
-  }
+  if (!isNew && !isDue) return [];
   mesos.reviveDelayMs = isNew
     ? REVIVE_AGAIN_MS_MIN
     : Math.min(REVIVE_AGAIN_MS_MAX, mesos.reviveDelayMs * 2);

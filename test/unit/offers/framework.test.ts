@@ -141,6 +141,17 @@ describe('framework: suppress and revive', () => {
     expect(typesOf(scenario.tick())).to.deep.equal(['REVIVE']);
   });
 
+  it('an expansion that ended and is wanted again soon: revived as soon as allowed', () => {
+    const scenario = new Scenario([agent()], { claimNodes: 1 }).ready().bringUp();
+    scenario.pass(10);
+    scenario.state.expansion.set('default', { diskCount: 1, reason: 'full' });
+    expect(typesOf(scenario.tick())).to.deep.equal(['REVIVE']);
+    scenario.state.expansion.delete('default');
+    scenario.tick(1000);
+    scenario.state.expansion.set('default', { diskCount: 1, reason: 'full again' });
+    expect(typesOf(scenario.pass(5))).to.deep.equal(['REVIVE']);
+  });
+
   it('a burst of work: no two REVIVEs within five seconds', () => {
     const agents = Array.from({ length: 6 }, (_, index) => agent(`h${index}`));
     const scenario = new Scenario(agents, { claimNodes: 6 }).ready().bringUp();
