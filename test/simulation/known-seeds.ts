@@ -14,7 +14,7 @@ export interface KnownSeed {
 export const KNOWN_SEEDS: readonly KnownSeed[] = [
   {
     seed: 11,
-    overrides: {},
+    overrides: { thinkMs: 5 },
     name: 'a shut-out node with the last copy is readmitted',
     story:
       'The manager raised the map version that a fenced member has to know at every look, changed or not: the node with the last in-sync copy never caught up, and its PGs stayed down for ever.',

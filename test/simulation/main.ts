@@ -20,6 +20,7 @@ const USAGE = `npm run simulate -- [options]
   --minutes N        seeds from --from on, until the time is over
   --faults a,b       only these faults (${FAULT_KINDS.join(', ')}; none)
   --short            short fault phases, as the tests use them
+  --think MS         mean time between a client's requests
   --twice            runs each seed twice and compares the digests
   --crash-gateways   also crashes nodes that coordinate volumes (not survived yet)
   --trace            prints every line of the trace
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     minutes: { type: 'string' },
     faults: { type: 'string' },
     short: { type: 'boolean' },
+    think: { type: 'string' },
     twice: { type: 'boolean' },
     'crash-gateways': { type: 'boolean' },
     trace: { type: 'boolean' },
@@ -97,6 +99,7 @@ function overrides(): SwarmOverrides {
   const faults = values.faults;
   return {
     ...(faults === undefined ? {} : { faults: parseFaults(faults) }),
+    ...(values.think === undefined ? {} : { thinkMs: whole('think', values.think) ?? 0 }),
     ...(values.short === true ? { isShort: true } : {}),
     ...(values['crash-gateways'] === true ? { isGatewayCrashed: true } : {}),
   };
@@ -105,6 +108,7 @@ function overrides(): SwarmOverrides {
 function repeatedFlags(): string {
   const flags: string[] = [];
   if (values.faults !== undefined) flags.push(`--faults ${values.faults}`);
+  if (values.think !== undefined) flags.push(`--think ${values.think}`);
   if (values.short === true) flags.push('--short');
   if (values['crash-gateways'] === true) flags.push('--crash-gateways');
   return flags.map((flag) => ` ${flag}`).join('');

@@ -112,6 +112,8 @@ export class SimulatedDataProcess implements DataPlane {
 
   /** The process dies; its supervisor starts another unless it died itself. */
   crash(): void {
+    // Dead already, and about to be started again: there is only ever one.
+    if (this.#child === null) return;
     this.#kill();
     if (this.#executorClock.isDead || this.#isClosing) return;
     this.#urgent?.();

@@ -78,6 +78,7 @@ export interface SwarmOverrides {
   readonly isGatewayCrashed?: boolean;
   /** Fault phases of ten to twenty seconds: for tests that everybody waits for. */
   readonly isShort?: boolean;
+  readonly thinkMs?: number;
 }
 
 export function drawOptions(seed: number, overrides: SwarmOverrides = {}): SwarmOptions {
@@ -105,7 +106,7 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     volumeBytes: random.pick([4, 32, 64]) * MiB,
     cellBytes: random.pick([64, 512, 512, 4096]),
     depth: random.pick([1, 4, 8]),
-    thinkMs: isBusy ? 5 : 60,
+    thinkMs: isBusy ? 20 : 60,
     gatewayNodes: random.between(1, 2),
     faultPhaseMs,
     faultIntervalMs: random.pick([700, 2_500, 8_000]),
@@ -117,9 +118,8 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     ...options,
     ...(overrides.faults === undefined ? {} : { faults: overrides.faults }),
     ...(overrides.isGatewayCrashed === true ? { isGatewayCrashed: true } : {}),
-    ...(overrides.isShort === true
-      ? { faultPhaseMs: 8_000 + (faultPhaseMs % 10_000), thinkMs: isBusy ? 25 : 60 }
-      : {}),
+    ...(overrides.isShort === true ? { faultPhaseMs: 8_000 + (faultPhaseMs % 10_000) } : {}),
+    ...(overrides.thinkMs === undefined ? {} : { thinkMs: overrides.thinkMs }),
   };
 }
 
