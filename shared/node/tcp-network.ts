@@ -1,6 +1,6 @@
 /**
- * The data protocol over TCP. Frames sent in one tick are put together in one pooled buffer and leave
- * in one write; bodies above 64 KiB go by reference. Received bytes land in the decoder's own memory
+ * The data protocol over TCP. Frames sent in one turn of the loop are put together in one pooled buffer
+ * and leave in one write; bodies above 64 KiB go by reference. Received bytes land in the decoder's own memory
  * (socket-receive.ts). It neither reconnects nor pings: that is the business of whoever holds the
  * connection, which the simulator runs too.
  */
@@ -191,7 +191,8 @@ class TcpConnection implements Connection, ReceiveSink {
     }
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
-    process.nextTick(this.#flush);
+    // Behind all that this turn of the loop received, from whichever socket: one write for all of it.
+    setImmediate(this.#flush);
   }
 
   close(reason: string): void {
