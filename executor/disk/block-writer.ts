@@ -28,10 +28,18 @@ interface BlockRange {
 interface BlockData extends BlockRange {
   readonly checksums: Uint8Array;
   readonly data: Uint8Array;
+  /** As in `WriteRequest`. */
+  readonly keepBody?: (() => void) | undefined;
 }
 
 /** From here on zeroing gives space back to the file system; below, a punch costs more than zeros. */
 const PUNCH_BLOCKS_MIN = 16;
+/**
+ * Streams are synced early, which is nearly free. Shorter writes are scattered: each block is a
+ * request to the device, and many are overwritten before long, so they may gather for longer.
+ */
+const STREAM_BYTES_MIN = 32 * 1024;
+const SCATTERED_DIVISOR = 8;
 const CLIENT = { needsSlot: true, keepsStamp: false };
 const CLIENT_ZERO = { needsSlot: false, keepsStamp: false };
 const ZEROS = new Uint8Array(PUNCH_BLOCKS_MIN * BLOCK_BYTES);
@@ -54,7 +62,10 @@ export class BlockWriter {
     assert(request.data.length === request.count * BLOCK_BYTES, 'data fits the range');
     assert(request.checksums.length === request.count * 4, 'checksums fit the range');
     const row = this.#stamps.prepare(request, CLIENT, () => this.write(request, done), done);
-    if (row < 0) return;
+    if (row < 0) {
+      request.keepBody?.();
+      return;
+    }
     this.#put(row, request, request.durable ? this.#thenFlush(done) : done);
   }
 
@@ -186,6 +197,7 @@ export class BlockWriter {
   /** Once the journal has written what was announced. */
   #putLater(row: number, source: BlockData, done: Done): void {
     const { holds, journal } = this.#core;
+    source.keepBody?.();
     const hold = holds.take(row, source.block, source.count, 'write');
     journal.afterWritten((failure) => {
       const waiters = holds.releaseQuietly(row, hold);
@@ -197,6 +209,7 @@ export class BlockWriter {
 
   #putLong(row: number, source: BlockData, offset: number, done: Done): void {
     const { catalog, holds, slabs } = this.#core;
+    source.keepBody?.();
     const slab = slabs.of(catalog.slot[row] ?? 0);
     const hold = holds.take(row, source.block, source.count, 'write');
     this.#core.touch(row);
@@ -230,7 +243,7 @@ export class BlockWriter {
   }
 
   #wrote(slab: Slab, bytes: number): void {
-    slab.wrote(bytes);
+    slab.wrote(bytes < STREAM_BYTES_MIN ? bytes / SCATTERED_DIVISOR : bytes);
     if (slab.unsyncedBytes < this.#core.parts.tuning.backgroundSyncBytes) return;
     slab.sync((failure) => {
       if (failure !== null) this.#core.fail('Syncing a slab', failure);

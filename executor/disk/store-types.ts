@@ -65,6 +65,12 @@ export interface WriteRequest {
   checksums: Uint8Array;
   /** 4096 × count bytes. */
   data: Uint8Array;
+  /**
+   * Present when checksums and data lie in memory that is used again as soon as `write` returns: a
+   * store that still needs them then calls it, in time, and finds copies in these fields. Most writes
+   * are in the file by then, and copying them all would be a waste.
+   */
+  keepBody?: (() => void) | undefined;
   /** FUA: `done` only when everything up to this write is power-safe. */
   durable: boolean;
   /** When this write creates the extent it starts as incomplete (a joining replica's fresh write). */

@@ -43,11 +43,9 @@ export class BlockOperations {
     request.epoch = frame.epoch;
     request.durable = (frame.flags & FLAG.durable) !== 0;
     request.incomplete = isIncomplete;
-    if (frame.isBodyTransient) operation.hold(checksums, data);
-    else {
-      request.checksums = checksums;
-      request.data = data;
-    }
+    request.checksums = checksums;
+    request.data = data;
+    request.keepBody = frame.isBodyTransient ? operation.keepBody : undefined;
     disk.store.write(request, operation.onDone);
   }
 
@@ -118,6 +116,7 @@ class Operation {
     data: NO_BYTES,
     durable: false,
     incomplete: false,
+    keepBody: undefined,
   };
   readonly readRequest: ReadRequest = {
     volume: 0,
@@ -159,15 +158,17 @@ class Operation {
     this.readRequest.data = memory.subarray(tableBytes, length);
   }
 
-  /** Copies a transient body, which is always a small one, into memory of this operation. */
-  hold(checksums: Uint8Array, data: Uint8Array): void {
+  /** Copies a transient body, which is always a small one, into memory of this operation; once. */
+  readonly keepBody = (): void => {
+    const { checksums, data } = this.writeRequest;
     const memory = this.memory();
+    if (this.session === null || checksums.buffer === memory.buffer) return;
     const end = checksums.length + data.length;
     memory.set(checksums, 0);
     memory.set(data, checksums.length);
     this.writeRequest.checksums = memory.subarray(0, checksums.length);
     this.writeRequest.data = memory.subarray(checksums.length, end);
-  }
+  };
 
   readonly onDone = (status: Status): void => this.#finish(status);
 
