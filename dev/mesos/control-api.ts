@@ -15,14 +15,28 @@
 import { describeError, ERROR_CODES, StorageError } from '../../shared/base/errors.ts';
 import type { MaintenanceSchedule } from '../../shared/mesos/messages.ts';
 import type { AgentSpec } from './agent-spec.ts';
-import type { MesosStandIn } from './cluster.ts';
 import { answerJson, type Request } from './http-server.ts';
 import type { Misbehaviour } from './misbehaviour.ts';
+
+/** What may be commanded: the stand-in itself (`cluster.ts`). */
+export interface StandInControls {
+  state(): unknown;
+  addAgent(spec: AgentSpec): Promise<void>;
+  killAgent(name: string): Promise<void>;
+  stopAgent(name: string): Promise<void>;
+  startAgent(name: string): Promise<void>;
+  retireAgent(name: string): Promise<void>;
+  wipeAgent(name: string): void;
+  restartMaster(): Promise<void>;
+  setMaintenance(schedule: MaintenanceSchedule): void;
+  misbehave(changes: Partial<Misbehaviour>): void;
+  dropStreams(): void;
+}
 
 const PREFIX = '/stand-in/';
 
 /** Returns false when the request is not for the stand-in itself. */
-export async function handleControl(standIn: MesosStandIn, request: Request): Promise<boolean> {
+export async function handleControl(standIn: StandInControls, request: Request): Promise<boolean> {
   if (!request.path.startsWith(PREFIX)) return false;
   try {
     answerJson(request.response, await run(standIn, request));
@@ -34,7 +48,7 @@ export async function handleControl(standIn: MesosStandIn, request: Request): Pr
   return true;
 }
 
-async function run(standIn: MesosStandIn, request: Request): Promise<unknown> {
+async function run(standIn: StandInControls, request: Request): Promise<unknown> {
   const [subject, name, verb] = request.path.slice(PREFIX.length).split('/');
   if (request.method === 'GET' && subject === 'state') return standIn.state();
   if (request.method !== 'POST') throw unknownCommand(request);
@@ -54,7 +68,7 @@ async function run(standIn: MesosStandIn, request: Request): Promise<unknown> {
 const RESTART_DELAY_MS = 20;
 
 async function runOnAgents(
-  standIn: MesosStandIn,
+  standIn: StandInControls,
   request: Request,
   name: string | undefined,
   verb: string | undefined,
