@@ -6,7 +6,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
-import type { DiskReport, NodeReport } from '../shared/model/node-report.ts';
+import { type DiskReport, EMPTY_REPORT, type NodeReport } from '../shared/model/node-report.ts';
 import type { Clock, Log, Timer } from '../shared/ports.ts';
 import type { BackgroundLimits, DataPlane, DiskAssignment } from './data-plane.ts';
 import type { DataProcessStart, FromDataProcess, ToDataProcess } from './data-process-messages.ts';
@@ -32,18 +32,6 @@ const RESTART_MIN_MS = 20;
 const RESTART_MAX_MS = 5_000;
 /** It is closing files and connections: longer than this, and it is killed. */
 const CLOSE_DEADLINE_MS = 10_000;
-
-const EMPTY_REPORT: NodeReport = {
-  mapVersion: 0,
-  disks: [],
-  joins: [],
-  failures: [],
-  attachments: [],
-  volumeUsage: [],
-  pgUsage: [],
-  cpuSeconds: 0,
-  memoryBytes: 0,
-};
 
 export class DataProcessSupervisor implements DataPlane {
   readonly #options: SupervisorOptions;

@@ -1,7 +1,7 @@
 /** The demo's chapters, in order. Each checks what it claims and throws when that does not hold. */
 import { assert, present } from '../../shared/base/assert.ts';
 import { StorageError } from '../../shared/base/errors.ts';
-import { formatBytes } from '../../shared/base/units.ts';
+import { formatBytes, formatDuration } from '../../shared/base/units.ts';
 import type {
   AttachmentView,
   ClusterView,
@@ -105,9 +105,12 @@ async function killUnderWrites(context: DemoContext): Promise<StepOutcome> {
 async function rebuild(context: DemoContext): Promise<StepOutcome> {
   const job = await waitForJob(context, 'rebuild');
   await waitForClean(context);
+  // It may have been done while the last chapter was still verifying.
+  const rebuildMs =
+    Date.parse(present(job.endedAt, 'end of a finished job')) - Date.parse(job.startedAt);
   return {
-    summary: `rebuilt ${job.movesDone} replicas, ${formatBytes(job.doneBytes)} copied`,
-    figures: { moves: job.movesDone, bytes: job.doneBytes },
+    summary: `rebuilt ${job.movesDone} replicas, ${formatBytes(job.doneBytes)} copied in ${formatDuration(rebuildMs)}`,
+    figures: { moves: job.movesDone, bytes: job.doneBytes, rebuildMs },
   };
 }
 
@@ -164,7 +167,7 @@ async function fill(context: DemoContext): Promise<StepOutcome> {
       : null;
   });
   return {
-    summary: `${formatBytes(result.writeBytes)} written; ${(full.capacity.usedRatio * 100).toFixed(0)} % used`,
+    summary: `${formatBytes(result.writeBytes)} written in two copies; the threshold is ${(full.expandAtRatio * 100).toFixed(0)} % of ${formatBytes(start.capacity.rawBytes)}`,
     figures: { writtenBytes: result.writeBytes, usedRatio: full.capacity.usedRatio },
   };
 }
@@ -243,7 +246,7 @@ async function verify(context: DemoContext): Promise<StepOutcome> {
 async function waitForJob(context: DemoContext, kind: JobView['kind']): Promise<JobView> {
   return waitFor(`the ${kind} to finish`, PATIENCE_MS, async () => {
     const jobs = await context.api.get<readonly JobView[]>('/jobs');
-    const newest = jobs.filter((job) => job.kind === kind).at(-1);
+    const newest = newestOf(jobs.filter((job) => job.kind === kind));
     if (newest === undefined) {
       context.progress(`waiting for the ${kind} to begin`);
       return null;
@@ -257,6 +260,11 @@ async function waitForJob(context: DemoContext, kind: JobView['kind']): Promise<
     );
     return newest.state === 'done' ? newest : null;
   });
+}
+
+function newestOf(jobs: readonly JobView[]): JobView | undefined {
+  const numberOf = (job: JobView): number => Number(job.id.slice(1));
+  return [...jobs].sort((a, b) => numberOf(b) - numberOf(a))[0];
 }
 
 async function waitForClean(context: DemoContext): Promise<void> {

@@ -96,6 +96,19 @@ export interface PgUsage {
   readonly bytes: number;
 }
 
+/** What a node reports whose data plane says nothing (yet). */
+export const EMPTY_REPORT: NodeReport = {
+  mapVersion: 0,
+  disks: [],
+  joins: [],
+  failures: [],
+  attachments: [],
+  volumeUsage: [],
+  pgUsage: [],
+  cpuSeconds: 0,
+  memoryBytes: 0,
+};
+
 export interface NodeReport {
   readonly mapVersion: number;
   readonly disks: readonly DiskReport[];

@@ -14,21 +14,10 @@ import type {
   ManagerMessage,
   NodeMessage,
 } from '../../../shared/model/control.ts';
-import type { NodeReport } from '../../../shared/model/node-report.ts';
+import { EMPTY_REPORT, type NodeReport } from '../../../shared/model/node-report.ts';
 import { VirtualClock } from '../../simulation/virtual-clock.ts';
 
 const LEASE_MS = 4_000;
-const REPORT: NodeReport = {
-  mapVersion: 0,
-  disks: [],
-  joins: [],
-  failures: [],
-  attachments: [],
-  volumeUsage: [],
-  pgUsage: [],
-  cpuSeconds: 0,
-  memoryBytes: 0,
-};
 
 /** Remembers what the agent told it: the data plane as the agent sees it. */
 class RecordingPlane implements DataPlane {
@@ -59,7 +48,7 @@ class RecordingPlane implements DataPlane {
   }
 
   report(): NodeReport {
-    return REPORT;
+    return EMPTY_REPORT;
   }
 
   onUrgent(listener: () => void): void {
