@@ -70,13 +70,11 @@ export function findUnrest(state: State | null): string {
       if (!isPlaced) return `pg${id} is on ${pg.inSync.join()}, its target is ${pg.target.join()}`;
     }
   }
-  for (const node of facts.nodes.values()) {
-    if (node.admin !== 'gone' && node.isFenced) return `n${node.id} is fenced`;
-  }
   for (const disk of facts.disks.values()) {
-    if (disk.phase !== 'serving' && disk.phase !== 'failed' && disk.phase !== 'lost') {
-      return `d${disk.id} is ${disk.phase}: ${disk.error}`;
-    }
+    if (disk.phase === 'failed' || disk.phase === 'lost') continue;
+    if (disk.phase !== 'serving') return `d${disk.id} is ${disk.phase}: ${disk.error}`;
+    // The executor of a node whose disks have all failed is ended: nobody needs that one.
+    if (facts.nodes.find(disk.node)?.isFenced === true) return `n${disk.node} is fenced`;
   }
   for (const job of facts.jobs.values()) {
     if (job.phase === 'running') return `job ${job.kind} of ${job.subject} is running`;
