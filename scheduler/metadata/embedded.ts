@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { assert } from '../../shared/base/assert.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
+import { findLmdbDamage } from '../../shared/node/lmdb-file.ts';
 import type { MetadataStore, StoreChange, StoreSnapshot } from '../../shared/ports.ts';
 
 /** Facts live below `r/`; the store's own two numbers beside them. */
@@ -36,6 +37,14 @@ export interface EmbeddedStore extends MetadataStore {
 /** `directory` is created when absent; one that holds other files is refused (`foreign-data`). */
 export function openEmbeddedStore(directory: string): EmbeddedStore {
   prepareDirectory(directory);
+  const damage = findLmdbDamage(directory);
+  if (damage !== null) {
+    throw new StorageError(
+      'corrupt',
+      `Metadata store "${directory}" cannot be opened: ${damage}; bring back a copy of the directory`,
+      { directory },
+    );
+  }
   let database: RootDatabase<string, string>;
   try {
     database = open<string, string>({

@@ -8,6 +8,7 @@ import { open } from 'lmdb';
 import type { DiskFailure, DiskIndex, IndexChange } from '../ports.ts';
 import { DiskError } from '../ports.ts';
 import { toDiskError } from './linux-file.ts';
+import { findLmdbDamage } from './lmdb-file.ts';
 
 /** LMDB gives numbers: errno where the system refused, its own where the map is full. */
 const CODES: Readonly<Record<string, string>> = {
@@ -30,6 +31,10 @@ export class LinuxIndex implements DiskIndex {
   /** `path`: a folder, created when absent. Throws `DiskError`. */
   constructor(path: string) {
     this.#path = path;
+    const damage = findLmdbDamage(path);
+    if (damage !== null) {
+      throw new DiskError('EUCLEAN', `Opening the index "${path}" failed: ${damage}`);
+    }
     try {
       this.#database = open<Buffer, Buffer>({
         path,
