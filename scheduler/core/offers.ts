@@ -22,7 +22,7 @@ import { identify, refreshNode } from './offer-nodes.ts';
 import { createPlan, isEmpty, operationsOf } from './offer-plan.ts';
 import { isExecutorIdle, releaseDisk, releaseExecutor } from './offer-release.ts';
 import { OfferLedger } from './offer-resources.ts';
-import type { DiskRecord, NodeRecord } from './records.ts';
+import type { DiskRecord, NodeRecord, PoolRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 import { callMesos } from './tasks.ts';
 
@@ -170,7 +170,7 @@ function isExpanding(state: State, now: Now): boolean {
 
 /**
  * What offers are wanted for, by name. Empty: SUPPRESS. Names that start with `wait:` only keep offers
- * flowing; a new one of any other kind is worth a REVIVE.
+ * flowing; a new one of any other kind is worth a REVIVE, and those besides `claim:` further ones.
  */
 export function wantedWork(state: State, now: Now): ReadonlySet<string> {
   const wanted = new Set<string>();
@@ -179,7 +179,7 @@ export function wantedWork(state: State, now: Now): ReadonlySet<string> {
     const counts = disksPerNode(state, pool);
     let isWanting = baselineWish(pool, counts, null) > 0;
     for (const node of counts.keys()) isWanting ||= baselineWish(pool, counts, node) > 0;
-    if (isWanting) wanted.add(`wait:claim:${pool.name}`);
+    if (isWanting) wanted.add(claimName(pool));
     if (expansionWish(state, pool, counts) > 0) wanted.add(`expand:${pool.name}`);
   }
   for (const node of state.facts.nodes.values()) {
@@ -188,6 +188,11 @@ export function wantedWork(state: State, now: Now): ReadonlySet<string> {
     if (isExecutorIdle(state, node)) wanted.add(`executor:${formatNode(node.id)}`);
   }
   return wanted;
+}
+
+/** Most pools claim whatever appears, for ever; other bounds are news, and offers were declined for long. */
+function claimName(pool: PoolRecord): string {
+  return `claim:${pool.name}:${pool.claimPerNode ?? 'all'}:${pool.claimNodes ?? 'all'}`;
 }
 
 function addDiskWork(state: State, disk: DiskRecord, wanted: Set<string>, now: Now): void {
@@ -231,14 +236,15 @@ export function steerOffers(state: State, now: Now): Effect[] {
   }
   mesos.idleSinceMs = null;
   if (now.ms - mesos.lastReviveMs < REVIVE_EVERY_MS) return [];
-  const urgent = [...wanted].filter((name) => !name.startsWith('wait:'));
-  const isNew = mesos.isSuppressed || urgent.some((name) => !mesos.revivedFor.has(name));
+  const worthy = [...wanted].filter((name) => !name.startsWith('wait:'));
+  const urgent = worthy.filter((name) => !name.startsWith('claim:'));
+  const isNew = mesos.isSuppressed || worthy.some((name) => !mesos.revivedFor.has(name));
   const isDue = urgent.length > 0 && now.ms - mesos.lastReviveMs >= mesos.reviveDelayMs;
   if (!isNew && !isDue) return [];
   mesos.reviveDelayMs = isNew
     ? REVIVE_AGAIN_MS_MIN
     : Math.min(REVIVE_AGAIN_MS_MAX, mesos.reviveDelayMs * 2);
-  mesos.revivedFor = new Set(urgent);
+  mesos.revivedFor = new Set(worthy);
   mesos.lastReviveMs = now.ms;
   mesos.isSuppressed = false;
   return [callMesos({ type: 'REVIVE', revive: { roles } })];

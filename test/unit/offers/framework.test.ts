@@ -152,6 +152,14 @@ describe('framework: suppress and revive', () => {
     expect(typesOf(scenario.pass(5))).to.deep.equal(['REVIVE']);
   });
 
+  it('a pool that may claim more: revived once, though offers were flowing', () => {
+    const scenario = new Scenario([agent()], { claimPerNode: 1 }).ready().bringUp();
+    expect(typesOf(scenario.pass(60))).not.to.include('REVIVE');
+    scenario.state.facts.pools.update('default', { claimPerNode: 2 });
+    expect(typesOf(scenario.tick())).to.deep.equal(['REVIVE']);
+    expect(typesOf(scenario.pass(3600))).not.to.include('REVIVE');
+  });
+
   it('a burst of work: no two REVIVEs within five seconds', () => {
     const agents = Array.from({ length: 6 }, (_, index) => agent(`h${index}`));
     const scenario = new Scenario(agents, { claimNodes: 6 }).ready().bringUp();
