@@ -288,9 +288,19 @@ async function standIn(
   });
   const text = await answer.body.text();
   if (answer.statusCode >= 300) {
-    throw new StorageError('invalid-argument', `The Mesos stand-in refused: ${text}`);
+    throw new StorageError('invalid-argument', `The Mesos stand-in refused: ${reasonIn(text)}`);
   }
   return text === '' ? null : JSON.parse(text);
+}
+
+/** The stand-in answers `{"error": …}`; whatever else it is, it is shown as it is. */
+function reasonIn(text: string): string {
+  try {
+    const { error } = JSON.parse(text) as { readonly error?: unknown };
+    return typeof error === 'string' ? error : text;
+  } catch {
+    return text;
+  }
 }
 
 function readRunning(paths: DevPaths): DevState | null {
