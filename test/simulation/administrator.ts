@@ -107,9 +107,18 @@ export class Administrator {
     const volume = this.#pickVolume();
     if (volume === null) return;
     this.#busy.add(volume);
-    await this.#detach(volume);
+    // The operator's word that the old node is dead, true or not.
+    if (this.#random.chance(0.3)) await this.#forceAttach(volume);
+    else await this.#detach(volume);
     await this.#attach(volume);
     this.#busy.delete(volume);
+  }
+
+  async #forceAttach(volume: VolumeId): Promise<void> {
+    const hosts = this.#cluster.nodes.slice(0, this.#options.gatewayNodes);
+    const node = this.#findNode(this.#random.pick(hosts).host);
+    if (node === null) return;
+    await this.#execute({ kind: 'attach-volume', volume, node: node.id, isForced: true });
   }
 
   async #deleteVolume(): Promise<void> {

@@ -112,14 +112,6 @@ export class FaultDriver {
     return this.#random.pick(this.#cluster.nodes);
   }
 
-  /** Nodes that may die: those that coordinate volumes are spared as long as they have to be. */
-  #pickVictim(): SimulatedNode | null {
-    const { gatewayNodes, isGatewayCrashed } = this.#options;
-    const from = MISSING.gatewayCrash && !isGatewayCrashed ? gatewayNodes : 0;
-    const candidates = this.#cluster.nodes.slice(from);
-    return candidates.length === 0 ? null : this.#random.pick(candidates);
-  }
-
   #loseConnection(): boolean {
     const a = this.#pickNode();
     const b = this.#pickNode();
@@ -157,8 +149,8 @@ export class FaultDriver {
   }
 
   #crash(kind: 'data-process-crash' | 'executor-crash' | 'power-loss'): boolean {
-    const node = this.#pickVictim();
-    if (node === null || !node.isPowered || !this.#impair(node)) return false;
+    const node = this.#pickNode();
+    if (!node.isPowered || !this.#impair(node)) return false;
     this.#note(kind, node.host);
     if (kind === 'data-process-crash') node.crashDataProcess();
     else if (kind === 'executor-crash') node.crashExecutor();
@@ -188,10 +180,9 @@ export class FaultDriver {
 
   /** Once per run, and only where the others can take over. */
   #failDisk(): boolean {
-    const node = this.#pickVictim();
+    const node = this.#pickNode();
     const spare = this.#cluster.nodes.length - this.#options.replicas;
-    if (node === null || this.#failedDisks >= Math.min(1, spare) || !this.#impair(node))
-      return false;
+    if (this.#failedDisks >= Math.min(1, spare) || !this.#impair(node)) return false;
     this.#failedDisks += 1;
     const [path, disk] = this.#random.pick([...node.disks]);
     const op = this.#random.pick(['read', 'write', 'sync', 'commit'] as const);

@@ -22,7 +22,6 @@ const USAGE = `npm run simulate -- [options]
   --short            short fault phases, as the tests use them
   --think MS         mean time between a client's requests
   --twice            runs each seed twice and compares the digests
-  --crash-gateways   also crashes nodes that coordinate volumes (not survived yet)
   --trace            prints every line of the trace
 `;
 
@@ -36,7 +35,6 @@ const { values } = parseArgs({
     short: { type: 'boolean' },
     think: { type: 'string' },
     twice: { type: 'boolean' },
-    'crash-gateways': { type: 'boolean' },
     trace: { type: 'boolean' },
     help: { type: 'boolean' },
   },
@@ -101,7 +99,6 @@ function overrides(): SwarmOverrides {
     ...(faults === undefined ? {} : { faults: parseFaults(faults) }),
     ...(values.think === undefined ? {} : { thinkMs: whole('think', values.think) ?? 0 }),
     ...(values.short === true ? { isShort: true } : {}),
-    ...(values['crash-gateways'] === true ? { isGatewayCrashed: true } : {}),
   };
 }
 
@@ -110,7 +107,6 @@ function repeatedFlags(): string {
   if (values.faults !== undefined) flags.push(`--faults ${values.faults}`);
   if (values.think !== undefined) flags.push(`--think ${values.think}`);
   if (values.short === true) flags.push('--short');
-  if (values['crash-gateways'] === true) flags.push('--crash-gateways');
   return flags.map((flag) => ` ${flag}`).join('');
 }
 

@@ -36,18 +36,11 @@ export type FaultKind = (typeof FAULT_KINDS)[number];
  */
 export const MISSING = {
   /**
-   * Crashes of a node that coordinates a volume. Writes that were under way are on some replicas only;
-   * before the next gateway serves such an extent it has to be reconciled (DESIGN 5).
-   */
-  gatewayCrash: true,
-  /** `attach --force` while the old gateway lives: the same reconciliation. */
-  forcedAttach: true,
-  /**
    * Power that comes back before the node was taken out of the in-sync sets: its disks lack writes that
    * were acked but not flushed, and nothing tells the manager that the node has lost its memory.
    */
   quickPowerLoss: true,
-  /** Power loss of all nodes at once: un-flushed writes differ between replicas; reconciliation again. */
+  /** Power loss of all nodes at once: un-flushed writes may be lost, which the history does not model yet. */
   blackout: true,
   /** Scrub and repair of rotten bits in cold data. */
   bitRot: true,
@@ -62,20 +55,17 @@ export interface SwarmOptions {
   readonly cellBytes: number;
   readonly depth: number;
   readonly thinkMs: number;
-  /** Nodes that coordinate volumes; they are never crashed while `MISSING.gatewayCrash`. */
+  /** Nodes that coordinate volumes. */
   readonly gatewayNodes: number;
   readonly faultPhaseMs: number;
   readonly faultIntervalMs: number;
   readonly faults: readonly FaultKind[];
   /** Mean time between an operator's commands; Infinity for none. */
   readonly commandIntervalMs: number;
-  /** Also runs that crash what must not be crashed yet: to work on what is missing. */
-  readonly isGatewayCrashed: boolean;
 }
 
 export interface SwarmOverrides {
   readonly faults?: readonly FaultKind[];
-  readonly isGatewayCrashed?: boolean;
   /** Fault phases of ten to twenty seconds: for tests that everybody waits for. */
   readonly isShort?: boolean;
   readonly thinkMs?: number;
@@ -112,12 +102,10 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     faultIntervalMs: random.pick([700, 2_500, 8_000]),
     faults,
     commandIntervalMs: random.pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
-    isGatewayCrashed: false,
   };
   return {
     ...options,
     ...(overrides.faults === undefined ? {} : { faults: overrides.faults }),
-    ...(overrides.isGatewayCrashed === true ? { isGatewayCrashed: true } : {}),
     ...(overrides.isShort === true ? { faultPhaseMs: 8_000 + (faultPhaseMs % 10_000) } : {}),
     ...(overrides.thinkMs === undefined ? {} : { thinkMs: overrides.thinkMs }),
   };
