@@ -65,9 +65,6 @@ function renderHealth(cli: Cli, cluster: ClusterView): readonly string[] {
   const hidden = cluster.reasons.length - REASONS_MAX;
   if (hidden > 0) lines.push(colors.dim(`  … and ${hidden} more (cistern status --json)`));
   if (cluster.reasons.length === 0) lines.push('Nothing to do.');
-  if (!cluster.isMesosConnected) {
-    lines.push(colors.yellow('• Not connected to the Mesos master; I/O goes on without it'));
-  }
   return lines;
 }
 

@@ -2,9 +2,10 @@
  * Command line and environment → a frozen `Config`. Every setting has an environment variable, because
  * Marathon deploys with those; the command line wins. `docs/operations.md` lists them all.
  */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import yargs from 'yargs';
-import { invalidField } from '../shared/base/errors.ts';
+import { describeError, invalidField } from '../shared/base/errors.ts';
 import type { LogLevel } from '../shared/ports.ts';
 
 export interface Config {
@@ -77,7 +78,6 @@ export function readConfig(
       'log-level': { type: 'string', choices: LOG_LEVELS, describe: 'Least level logged' },
     })
     .strict()
-    .exitProcess(false)
     .fail((message, error) => {
       throw error ?? invalidField('command line', message, 'see --help');
     })
@@ -86,13 +86,13 @@ export function readConfig(
   const read = new SettingReader(given as Readonly<Record<string, unknown>>, environment);
   const host = read.text('host', 'HOST_LISTEN', '0.0.0.0');
   const principal = read.text('principal', 'PRINCIPAL', 'cistern');
-  const secret = environment['CISTERN_SECRET'];
+  const secret = readSecret(read.optionalText('secret-file', 'SECRET_FILE'), environment);
   return Object.freeze({
     clusterName: read.text('name', 'NAME', 'cistern'),
     masters: read.masters(),
     contentType: read.word('content-type', 'CONTENT_TYPE', ['protobuf', 'json'] as const),
     isNewFramework: given['new-framework-id'] === true,
-    credentials: secret === undefined ? null : { principal, secret },
+    credentials: secret === null ? null : { principal, secret },
     stateDirectory: read.text('state-dir', 'STATE_DIR', join(process.cwd(), 'cistern-state')),
     role: read.text('role', 'ROLE', 'cistern'),
     principal,
@@ -110,7 +110,8 @@ export function readConfig(
     executorCommand: read.optionalText('executor-command', 'EXECUTOR_COMMAND'),
     executorEnvironment: read.environmentMap('EXECUTOR_ENV'),
     executorCpus: read.number('', 'EXECUTOR_CPUS', 0.5, 0.01, 64),
-    executorMemoryMb: read.number('', 'EXECUTOR_MEMORY_MB', 256, 32, 1_000_000),
+    // Executor and data process together take some 250 MB under load, and 64 MiB per busy volume.
+    executorMemoryMb: read.number('', 'EXECUTOR_MEMORY_MB', 1024, 32, 1_000_000),
     leaseMs: read.number('', 'LEASE_MS', 4_000, 500, 60_000),
     rebuildAfterMs: read.number('', 'REBUILD_AFTER_SECONDS', 600, 0, 1e6) * 1000,
     resyncBytesPerSecond: read.number('', 'RESYNC_MIB_PER_SECOND', 200, 0, 1e6) * 1024 * 1024,
@@ -124,6 +125,19 @@ export function readConfig(
     overcommitRatio: read.number('', 'OVERCOMMIT_RATIO', 10, 0.1, 1000),
     logLevel: read.word('log-level', 'LOG_LEVEL', ['info', 'error', 'warn', 'debug'] as const),
   });
+}
+
+/** A file keeps the secret out of the process list and of Marathon's environment. */
+function readSecret(
+  file: string | null,
+  environment: Readonly<Record<string, string | undefined>>,
+): string | null {
+  if (file === null) return environment['CISTERN_SECRET'] ?? null;
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    throw invalidField('--secret-file (CISTERN_SECRET_FILE)', file, describeError(error));
+  }
 }
 
 /** Looks a setting up on the command line, then as `CISTERN_…`, then takes the default. */

@@ -5,7 +5,15 @@
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -40,7 +48,16 @@ writeFileSync(join(stage, 'package.json'), '{ "type": "module" }\n');
 
 const archive = execFileSync(
   'tar',
-  ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '-cf', '-', 'cistern-executor'],
+  [
+    '--sort=name',
+    '--mtime=@0',
+    '--owner=0',
+    '--group=0',
+    '--numeric-owner',
+    '-cf',
+    '-',
+    'cistern-executor',
+  ],
   { cwd: output, maxBuffer: 1 << 30 },
 );
 const packed = execFileSync('gzip', ['-n', '-6'], { input: archive, maxBuffer: 1 << 30 });
@@ -77,8 +94,15 @@ function copyRuntimeFiles(source, target) {
     recursive: true,
     filter: (path) => {
       const name = path.slice(source.length);
-      if (/^\/(src|deps|dependencies|vendor|doc|docs|test|tests|benchmark|assets|rust|\.github)(\/|$)/.test(name)) return false;
-      return statSync(path).isDirectory() || !/\.(md|ts|cts|mts|map|cc|cpp|c|h|hh|gyp|txt)$/.test(name);
+      if (
+        /^\/(src|deps|dependencies|vendor|doc|docs|test|tests|benchmark|assets|rust|\.github)(\/|$)/.test(
+          name,
+        )
+      )
+        return false;
+      return (
+        statSync(path).isDirectory() || !/\.(md|ts|cts|mts|map|cc|cpp|c|h|hh|gyp|txt)$/.test(name)
+      );
     },
   });
 }

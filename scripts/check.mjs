@@ -9,12 +9,18 @@ const steps = [
   ['lint and format', ['node_modules/@biomejs/biome/bin/biome', 'check', '.']],
   [
     'house rules, unit tests, contracts, scenarios',
-    ['node_modules/mocha/bin/mocha.js', ...['tidy', 'unit', 'contract', 'scenarios'].map((kind) => `dist/test/${kind}/**/*.test.js`)],
+    [
+      'node_modules/mocha/bin/mocha.js',
+      ...['tidy', 'unit', 'contract', 'scenarios'].map((kind) => `dist/test/${kind}/**/*.test.js`),
+    ],
   ],
 ];
 for (const [what, [script, ...rest]] of steps) {
   console.log(`── ${what}`);
-  const result = spawnSync(process.execPath, [join(root, script), ...rest], { cwd: root, stdio: 'inherit' });
+  const result = spawnSync(process.execPath, [join(root, script), ...rest], {
+    cwd: root,
+    stdio: 'inherit',
+  });
   if (result.status !== 0) {
     console.error(`Check failed at: ${what}`);
     process.exit(1);

@@ -114,7 +114,7 @@ async function waitUntilUp(
 ): Promise<DevState> {
   const deadline = Date.now() + UP_DEADLINE_MS;
   let last = 'the supervisor to start';
-  onProgress(`Starting a Mesos stand-in with ${settings.agents} agents and the scheduler`);
+  onProgress('Starting the Mesos stand-in and the scheduler');
   while (Date.now() < deadline) {
     const ended = exited();
     if (ended !== null) {
