@@ -16,7 +16,8 @@ const DISKS = 6;
 /** 83 % of the three disks that are claimed at first, with two copies. */
 const FIRST_MB = 320;
 const STEP_MB = 8;
-/** Above this fill of its fullest disk a small pool is written slowly: limits are seen every second. */
+/** Several steps at once below the first; above the second fill of its fullest disk a small pool is written slowly: limits are seen every second. */
+const HURRY_RATIO = 0.65;
 const CAREFUL_RATIO = 0.85;
 const CAREFUL_MS = 1_000;
 const EXTENT_MB = 4;
@@ -79,8 +80,9 @@ describe('cluster: a pool fills up', function () {
     // Step by step: the pool grows in between, and its limit is seen before its end.
     let enospc = 0;
     const full = await waitFor('the pool to be full', PATIENCE_MS, async () => {
-      const run = await qemu(second, `write -P ${patternAt(writtenMb)} ${writtenMb}M ${STEP_MB}M`);
-      if (run.code === 0) writtenMb += STEP_MB;
+      const steps = (await fullestRatio()) < HURRY_RATIO ? 4 : 1;
+      const run = await qemu(second, ...writesFrom(writtenMb, steps));
+      if (run.code === 0) writtenMb += steps * STEP_MB;
       else {
         expect(run.stdout + run.stderr).to.contain('No space left on device');
         enospc += 1;
@@ -133,7 +135,7 @@ describe('cluster: a pool fills up', function () {
       return !isFull && freed > FIRST_MB * 1024 ** 2 * 2 * 0.95 ? true : null;
     });
     await waitFor('writes to be taken again', PATIENCE_MS, async () => {
-      const run = await qemu(second, `write -P ${patternAt(writtenMb)} ${writtenMb}M ${STEP_MB}M`);
+      const run = await qemu(second, ...writesFrom(writtenMb, 1));
       return run.code === 0 ? true : null;
     });
     const steps = [];
@@ -144,6 +146,13 @@ describe('cluster: a pool fills up', function () {
     expect(read.code, read.stdout + read.stderr).to.equal(0);
     await cluster.waitUntilHealthy();
   });
+
+  function writesFrom(atMb: number, steps: number): readonly string[] {
+    return Array.from({ length: steps }, (_, step) => {
+      const stepMb = atMb + step * STEP_MB;
+      return `write -P ${patternAt(stepMb)} ${stepMb}M ${STEP_MB}M`;
+    });
+  }
 
   function patternAt(atMb: number): number {
     return ((atMb / STEP_MB) % 200) + 10;

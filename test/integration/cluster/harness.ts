@@ -286,8 +286,9 @@ export class TestCluster {
     });
   }
 
+  /** Killed already is as good: random kills may meet. */
   async kill(pid: number): Promise<void> {
-    process.kill(pid, 'SIGKILL');
+    signalQuietly(pid, 'SIGKILL');
     await waitFor(`process ${pid} to end`, PATIENCE_MS, async () => (isAlive(pid) ? null : true));
   }
 
