@@ -162,12 +162,14 @@ export class Administrator {
   }
 
   async #attach(volume: VolumeId): Promise<void> {
-    for (;;) {
+    // To a gateway node if one is up; to any, when that does not go: its only disk may have failed.
+    for (let attempt = 0; ; attempt += 1) {
       const record = this.#cluster.state?.facts.volumes.find(volume);
       if (record?.attachedTo !== null && record?.attachedTo !== undefined && !record.isDetaching) {
         return;
       }
-      const hosts = this.#cluster.nodes.slice(0, this.#options.gatewayNodes);
+      const { nodes } = this.#cluster;
+      const hosts = attempt < 5 ? nodes.slice(0, this.#options.gatewayNodes) : nodes;
       const node = this.#findNode(this.#random.pick(hosts).host);
       if (node !== null) {
         await this.#execute({ kind: 'attach-volume', volume, node: node.id, isForced: false });

@@ -117,6 +117,14 @@ export class SimulatedMesos {
     return this.#find(hostname)?.agent;
   }
 
+  /** The agent starts after power loss; it registers again, however short it was away. */
+  bootAgent(hostname: string): void {
+    const entry = this.#find(hostname);
+    if (entry === undefined) return;
+    entry.agent.boot();
+    this.#fromAgent(entry, () => this.#onAgentBack(entry));
+  }
+
   /** Between agent and master nothing passes while `isCutOff`. */
   setCutOff(hostname: string, isCutOff: boolean): void {
     const entry = this.#find(hostname);

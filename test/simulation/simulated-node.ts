@@ -117,7 +117,7 @@ export class SimulatedNode {
     this.#modules.trace.add(this.host, '! power is back');
     this.#isPowered = true;
     this.#modules.network.host(this.host).isUp = true;
-    this.#modules.mesos.agentOf(this.host)?.boot();
+    this.#modules.mesos.bootAgent(this.host);
   }
 
   #makeDisk(path: string): SimulatedDisk {
