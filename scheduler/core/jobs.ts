@@ -66,8 +66,11 @@ export function findRunningJob(state: State, kind: JobKind, subject: string): Jo
   return null;
 }
 
-/** A PG is about to gain an in-sync member: counts for the job it belongs to. */
-export function creditMove(state: State, pg: PgRecord): void {
+/**
+ * A PG is about to gain an in-sync member: counts for the job it belongs to. `copiedBytes` is what really went
+ * over: less than the PG holds when the disk had most of it already.
+ */
+export function creditMove(state: State, pg: PgRecord, copiedBytes: number): void {
   const kind = moveKind(state, pg);
   if (kind === 'drain') return;
   const job = findRunningJob(state, kind, familyOf(state, pg.id).pool);
@@ -76,6 +79,10 @@ export function creditMove(state: State, pg: PgRecord): void {
   state.facts.jobs.update(job.id, {
     movesDone: job.movesDone + 1,
     doneBytes: job.doneBytes + bytes,
+    figures: {
+      ...job.figures,
+      copiedBytes: (job.figures['copiedBytes'] ?? 0) + copiedBytes,
+    },
   });
 }
 

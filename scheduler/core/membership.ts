@@ -106,7 +106,7 @@ function promote(state: State, node: NodeRecord, join: JoinReport, now: Now): vo
   if (pg === undefined || pg.epoch !== join.epoch || !pg.joining.includes(join.disk)) return;
   const disk = state.facts.disks.find(join.disk);
   if (disk === undefined || disk.node !== node.id || !isDiskServingById(state, disk.id)) return;
-  creditMove(state, pg);
+  creditMove(state, pg, join.doneBytes);
   const joining = pg.joining.filter((other) => other !== join.disk);
   const inSync = leaveOut(state, pg, [...pg.inSync, join.disk], now);
   changeMembers(state, pg.id, { inSync, joining });
