@@ -35,6 +35,12 @@ interface BlockData extends BlockRange {
 /** From here on zeroing gives space back to the file system; below, a punch costs more than zeros. */
 const PUNCH_BLOCKS_MIN = 16;
 /**
+ * New blocks are written in such pieces, because the kernel caches them in folios of the write's size,
+ * and each later write of 4 KiB walks its whole folio. Against 64 KiB this takes a fifth off random
+ * writes and adds a tenth to the stream that writes the blocks first (ext4, kernel 6.18).
+ */
+const FIRST_WRITE_BYTES = 16 * 1024;
+/**
  * Streams are synced early, which is nearly free. Shorter writes are scattered: each block is a
  * request to the device, and many are overwritten before long, so they may gather for longer.
  */
@@ -185,7 +191,7 @@ export class BlockWriter {
     }
     try {
       const slab = slabs.of(slot);
-      slab.file.writeSync(source.data, offset);
+      writePieces(slab, table, source, offset);
       this.#wrote(slab, source.data.length);
     } catch (error) {
       done(this.#refuse(row, error));
@@ -367,6 +373,18 @@ function assertRange(block: number, count: number): void {
       count,
     },
   );
+}
+
+/** Throws `DiskError`. */
+function writePieces(slab: Slab, table: Uint8Array, source: BlockData, offset: number): void {
+  const { data } = source;
+  if (data.length <= FIRST_WRITE_BYTES || isAllData(table, source.block, source.count)) {
+    slab.file.writeSync(data, offset);
+    return;
+  }
+  for (let at = 0; at < data.length; at += FIRST_WRITE_BYTES) {
+    slab.file.writeSync(data.subarray(at, at + FIRST_WRITE_BYTES), offset + at);
+  }
 }
 
 function storeChecksums(table: Uint8Array, block: number, checksums: Uint8Array): void {
