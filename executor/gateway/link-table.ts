@@ -20,6 +20,11 @@ export class LinkTable {
     this.#owner = owner;
   }
 
+  /** For the hot path, which should not have to ask for the time. */
+  find(disk: DiskId): MemberLink | undefined {
+    return this.#links.get(disk);
+  }
+
   get(disk: DiskId, nowMs: number): MemberLink {
     const known = this.#links.get(disk);
     if (known !== undefined) return known;

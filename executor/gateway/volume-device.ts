@@ -162,7 +162,7 @@ export class VolumeDevice
   }
 
   linkOf(disk: DiskId): MemberLink {
-    return this.#links.get(disk, this.clock.now());
+    return this.#links.find(disk) ?? this.#links.get(disk, this.clock.now());
   }
 
   mayIssue(): boolean {

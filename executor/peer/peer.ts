@@ -49,6 +49,8 @@ const RECONNECT_MS_MAX = 500;
 /** Requests waiting at one peer. Gateways are bounded by their clients, far below this. */
 export const PEER_REQUESTS_MAX = 65_536;
 const SLOT_MASK = 0xffff;
+/** Ids have 31 bits: larger ones are no small integers to the engine, and every one would be an allocation. */
+const TURN_MASK = 0x7fff;
 
 type PeerState = 'waiting' | 'connecting' | 'ready' | 'closed';
 
@@ -107,8 +109,8 @@ export class Peer {
       slot = this.#targets.length;
       if (slot >= PEER_REQUESTS_MAX) return false;
     }
-    this.#turn = (this.#turn + 1) & SLOT_MASK;
-    const id = ((this.#turn << 16) | slot) >>> 0;
+    this.#turn = (this.#turn + 1) & TURN_MASK;
+    const id = (this.#turn << 16) | slot;
     this.#targets[slot] = target;
     this.#tokens[slot] = token;
     this.#ids[slot] = id;
