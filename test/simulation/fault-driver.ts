@@ -9,10 +9,13 @@ import type { Cluster } from './cluster.ts';
 import { findUnrest } from './manager-watch.ts';
 import { SCHEDULER_HOST } from './simulated-mesos.ts';
 import type { SimulatedNode } from './simulated-node.ts';
-import { type FaultKind, MISSING, type SwarmOptions } from './swarm.ts';
+import type { FaultKind, SwarmOptions } from './swarm.ts';
 
 /** Longer than a lease and the manager's patience together: see MISSING.quickPowerLoss. */
-const POWER_LOSS_MS_MIN = MISSING.quickPowerLoss ? 14_000 : 300;
+const POWER_LOSS_MS_MIN = 14_000;
+const POWER_LOSS_MS_MAX = 54_000;
+const QUICK_LOSS_MS_MIN = 300;
+const QUICK_LOSS_MS_MAX = 6_000;
 
 export class FaultDriver {
   readonly #cluster: Cluster;
@@ -156,7 +159,9 @@ export class FaultDriver {
     else if (kind === 'executor-crash') node.crashExecutor();
     else {
       node.losePower();
-      const awayMs = this.#random.between(POWER_LOSS_MS_MIN, POWER_LOSS_MS_MIN + 40_000);
+      const awayMs = this.#options.isPowerLossQuick
+        ? this.#random.between(QUICK_LOSS_MS_MIN, QUICK_LOSS_MS_MAX)
+        : this.#random.between(POWER_LOSS_MS_MIN, POWER_LOSS_MS_MAX);
       this.#during(awayMs, () => node.restorePower());
     }
     return true;

@@ -20,6 +20,7 @@ const USAGE = `npm run simulate -- [options]
   --minutes N        seeds from --from on, until the time is over
   --faults a,b       only these faults (${FAULT_KINDS.join(', ')}; none)
   --short            short fault phases, as the tests use them
+  --quick-power-loss power comes back within seconds (not survived yet: swarm.ts)
   --think MS         mean time between a client's requests
   --twice            runs each seed twice and compares the digests
   --trace            prints every line of the trace
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     minutes: { type: 'string' },
     faults: { type: 'string' },
     short: { type: 'boolean' },
+    'quick-power-loss': { type: 'boolean' },
     think: { type: 'string' },
     twice: { type: 'boolean' },
     trace: { type: 'boolean' },
@@ -97,6 +99,7 @@ function overrides(): SwarmOverrides {
   const faults = values.faults;
   return {
     ...(faults === undefined ? {} : { faults: parseFaults(faults) }),
+    ...(values['quick-power-loss'] === true ? { isPowerLossQuick: true } : {}),
     ...(values.think === undefined ? {} : { thinkMs: whole('think', values.think) ?? 0 }),
     ...(values.short === true ? { isShort: true } : {}),
   };
@@ -105,6 +108,7 @@ function overrides(): SwarmOverrides {
 function repeatedFlags(): string {
   const flags: string[] = [];
   if (values.faults !== undefined) flags.push(`--faults ${values.faults}`);
+  if (values['quick-power-loss'] === true) flags.push('--quick-power-loss');
   if (values.think !== undefined) flags.push(`--think ${values.think}`);
   if (values.short === true) flags.push('--short');
   return flags.map((flag) => ` ${flag}`).join('');

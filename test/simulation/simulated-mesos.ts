@@ -113,9 +113,7 @@ export class SimulatedMesos {
     this.#agents.set(identity.agentId, entry);
   }
 
-  agentOf(hostname: string): SimulatedAgent | undefined {
-    return this.#find(hostname)?.agent;
-  }
+  readonly agentOf = (hostname: string): SimulatedAgent | undefined => this.#find(hostname)?.agent;
 
   /** The agent starts after power loss; it registers again, however short it was away. */
   bootAgent(hostname: string): void {
@@ -132,15 +130,15 @@ export class SimulatedMesos {
   }
 
   /** Free resources are offered again, whatever was declined. */
-  reviveAll(): void {
+  readonly reviveAll = (): void => {
     for (const entry of this.#agents.values()) entry.filteredUntilMs = 0;
-  }
+  };
 
   subscribe(handlers: MesosSubscriber, frameworkId: string | null): MesosSubscription {
     const { clock, random, network, trace } = this.#modules;
-    const down = { clock, random, network };
-    const path = new OrderedPath(MESOS_HOST, SCHEDULER_HOST, DELAY_MS_MAX, down);
-    const up = new OrderedPath(SCHEDULER_HOST, MESOS_HOST, DELAY_MS_MAX, down);
+    const modules = { clock, random, network };
+    const path = new OrderedPath(MESOS_HOST, SCHEDULER_HOST, DELAY_MS_MAX, modules);
+    const up = new OrderedPath(SCHEDULER_HOST, MESOS_HOST, DELAY_MS_MAX, modules);
     const subscriber: Subscriber = { handlers, path, isOver: false };
     up.send(() => {
       if (subscriber.isOver) return;
@@ -173,9 +171,8 @@ export class SimulatedMesos {
   /** The connection between master and scheduler breaks; the scheduler subscribes again. */
   disconnect(): void {
     const subscriber = this.#subscriber;
-    if (subscriber === null) return;
-    this.#drop(subscriber);
-    subscriber.path.send(() => subscriber.handlers.onDisconnected('connection reset'));
+    if (subscriber !== null) this.#drop(subscriber);
+    subscriber?.path.send(() => subscriber.handlers.onDisconnected('connection reset'));
   }
 
   // ── Towards the scheduler ──────────────────────────────────────────────────────────────────
@@ -233,7 +230,7 @@ export class SimulatedMesos {
         break;
       case 'REVIVE':
         this.#isSuppressed = false;
-        for (const entry of this.#agents.values()) entry.filteredUntilMs = 0;
+        this.reviveAll();
         break;
       case 'ACKNOWLEDGE':
         this.#onAcknowledge(call);
@@ -244,11 +241,11 @@ export class SimulatedMesos {
       case 'KILL':
         this.#onKill(call);
         break;
-      case 'SHUTDOWN': {
-        const executorId = call.shutdown?.executor_id.value ?? '';
-        this.#toAgent(call.shutdown?.agent_id.value, (agent) => agent.shutdown(executorId));
+      case 'SHUTDOWN':
+        this.#toAgent(call.shutdown?.agent_id.value, (agent) =>
+          agent.shutdown(call.shutdown?.executor_id.value ?? ''),
+        );
         break;
-      }
       case 'MESSAGE': {
         const { message } = call;
         if (message === undefined) break;
@@ -285,13 +282,13 @@ export class SimulatedMesos {
       for (const task of tasks) this.#refuseTask(task, 'TASK_DROPPED', 'REASON_INVALID_OFFERS');
       return;
     }
-    this.#modules.trace.add(MESOS_HOST, `${operation.type ?? ''} on ${entry.model.hostname}`);
+    const what = `${operation.type ?? ''} on ${entry.model.hostname}`;
+    this.#modules.trace.add(MESOS_HOST, what);
     try {
       entry.model.apply([operation]);
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
-      this.refused.push(`${operation.type ?? ''} on ${entry.model.hostname}: ${text}`);
-      this.#modules.trace.add(MESOS_HOST, `refused ${operation.type ?? ''}: ${text}`);
+      this.refused.push(`${what}: ${text}`);
       for (const task of tasks) this.#refuseTask(task, 'TASK_ERROR', 'REASON_TASK_INVALID');
       return;
     }
@@ -325,8 +322,8 @@ export class SimulatedMesos {
   #onReconcile(call: SchedulerCall): void {
     const asked = call.reconcile?.tasks ?? [];
     const reason = 'REASON_RECONCILIATION' as const;
-    if (asked.length === 0) {
-      for (const [taskId, task] of this.#tasks) this.#sendMasterStatus(taskId, task, { reason });
+    for (const [taskId, task] of asked.length === 0 ? this.#tasks : []) {
+      this.#sendMasterStatus(taskId, task, { reason });
     }
     for (const { task_id, agent_id } of asked) {
       const task = this.#tasks.get(task_id.value);
@@ -349,9 +346,8 @@ export class SimulatedMesos {
     const taskId = call.kill?.task_id.value ?? '';
     const task = this.#tasks.get(taskId);
     if (task === undefined) {
-      const agent_id = call.kill?.agent_id;
-      const reason = 'REASON_RECONCILIATION' as const;
-      this.#sendMasterStatus(taskId, null, { state: 'TASK_GONE', reason, agent_id });
+      const status = { state: 'TASK_GONE', reason: 'REASON_RECONCILIATION' } as const;
+      this.#sendMasterStatus(taskId, null, { ...status, agent_id: call.kill?.agent_id });
       return;
     }
     this.#toAgent(task.agent.agent.agentId, (agent) => void agent.kill(taskId));
@@ -363,28 +359,23 @@ export class SimulatedMesos {
     return [...this.#agents.values()].find((entry) => entry.model.hostname === hostname);
   }
 
-  #isConnected(entry: Registered): boolean {
-    return entry.agent.isPowered && !entry.isCutOff;
-  }
-
   /** Lost when the agent cannot be reached, as messages to a disconnected agent are. */
   #toAgent(agentId: string | undefined, action: (agent: SimulatedAgent) => void): void {
     const entry = agentId === undefined ? undefined : this.#agents.get(agentId);
     if (entry === undefined) return;
     this.#later(() => {
-      if (this.#isConnected(entry)) action(entry.agent);
+      if (isConnected(entry)) action(entry.agent);
     });
   }
 
   #fromAgent(entry: Registered, action: () => void): void {
     this.#later(() => {
-      if (this.#isConnected(entry) && !entry.isUnreachable) action();
+      if (isConnected(entry) && !entry.isUnreachable) action();
     });
   }
 
   #later(action: () => void): void {
-    const { clock, random } = this.#modules;
-    clock.after(random.fraction() * DELAY_MS_MAX, action);
+    this.#modules.clock.after(this.#modules.random.fraction() * DELAY_MS_MAX, action);
   }
 
   #onUpdate(entry: Registered, status: TaskStatus): void {
@@ -459,7 +450,7 @@ export class SimulatedMesos {
 
   #watch(entry: Registered): void {
     const nowMs = this.#modules.clock.now();
-    if (this.#isConnected(entry)) {
+    if (isConnected(entry)) {
       if (entry.lostSinceMs !== null) this.#onAgentBack(entry);
       return;
     }
@@ -501,4 +492,8 @@ export class SimulatedMesos {
       if (!entry.agent.hasExecutor(executorId)) this.#onExecutorEnded(entry, executorId);
     }
   }
+}
+
+function isConnected(entry: Registered): boolean {
+  return entry.agent.isPowered && !entry.isCutOff;
 }

@@ -37,7 +37,8 @@ export type FaultKind = (typeof FAULT_KINDS)[number];
 export const MISSING = {
   /**
    * Power that comes back before the node was taken out of the in-sync sets: its disks lack writes that
-   * were acked but not flushed, and nothing tells the manager that the node has lost its memory.
+   * were acked but not flushed, and nothing tells the manager that the node has lost its memory. To work
+   * on it: `--quick-power-loss --short --faults power-loss,scheduler-restart --seeds 40 --from 300`.
    */
   quickPowerLoss: true,
   /** Power loss of all nodes at once: un-flushed writes may be lost, which the history does not model yet. */
@@ -60,6 +61,8 @@ export interface SwarmOptions {
   readonly faultPhaseMs: number;
   readonly faultIntervalMs: number;
   readonly faults: readonly FaultKind[];
+  /** Power comes back within seconds: see MISSING. */
+  readonly isPowerLossQuick: boolean;
   /** Mean time between an operator's commands; Infinity for none. */
   readonly commandIntervalMs: number;
 }
@@ -68,6 +71,7 @@ export interface SwarmOverrides {
   readonly faults?: readonly FaultKind[];
   /** Fault phases of ten to twenty seconds: for tests that everybody waits for. */
   readonly isShort?: boolean;
+  readonly isPowerLossQuick?: boolean;
   readonly thinkMs?: number;
 }
 
@@ -101,6 +105,7 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     faultPhaseMs,
     faultIntervalMs: random.pick([700, 2_500, 8_000]),
     faults,
+    isPowerLossQuick: overrides.isPowerLossQuick ?? !MISSING.quickPowerLoss,
     commandIntervalMs: random.pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
   };
   return {
