@@ -67,6 +67,9 @@ describe('cluster: an agent joins four, and leaves again', function () {
     expect(gained, 'bytes on the new agent').to.be.at.most(
       (dataBytes / 5) * MOVED_OVER_FAIR_SHARE_MAX,
     );
+    expect(job.figures['copiedBytes'], 'bytes copied').to.be.at.most(
+      (dataBytes / 5) * MOVED_OVER_FAIR_SHARE_MAX,
+    );
     expect(job.doneBytes, 'bytes moved').to.be.at.most((dataBytes / 5) * MOVED_OVER_FAIR_SHARE_MAX);
   });
 

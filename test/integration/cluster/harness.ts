@@ -194,7 +194,11 @@ export class TestCluster {
 
   /** Waits until the attachment serves and names its addresses. */
   async attachAgain(name: string, node?: string): Promise<AttachedVolume> {
-    await this.api.post(`/volumes/${name}/attach`, node === undefined ? {} : { node });
+    // Refused while the node that has it still counts as up, also when it died a moment ago.
+    await waitFor(`volume "${name}" to be attached`, PATIENCE_MS, async () => {
+      await this.api.post(`/volumes/${name}/attach`, node === undefined ? {} : { node });
+      return true;
+    });
     return waitFor(`volume "${name}" to serve`, PATIENCE_MS, async () => {
       const attachments = await this.api.get<readonly AttachmentView[]>('/attachments');
       const found = attachments.find((attachment) => attachment.volumeName === name);

@@ -12,9 +12,9 @@ import {
 } from './harness.ts';
 
 const BASE_MB = 192;
-const CHANGED_MB = 16;
+const CHANGED_MB = 32;
 /** Index, journal and whole extents around what changed: well below the 128 MiB that the node holds. */
-const COPY_MB_MAX = 48;
+const COPY_MB_MAX = 64;
 
 const pattern = { pattern: 'write', blockKb: 1024, depth: 4 } as const;
 
@@ -61,6 +61,8 @@ describe('cluster: agents go away and come back', function () {
     await cluster.waitUntilHealthy();
     const job = await cluster.waitForJob('rebuild', before);
     expect(job.movesDone).to.be.above(0);
+    const copiedMb = (job.figures['copiedBytes'] ?? Number.NaN) / 1024 ** 2;
+    expect(copiedMb, 'MiB copied, as the job says').to.be.above(0).and.at.most(COPY_MB_MAX);
     const { wchar } = ioOf(await cluster.dataPid('agent3'));
     expect(wchar / 1024 ** 2, 'MiB that its new data process wrote').to.be.below(COPY_MB_MAX);
     // The others read through agent3 too once it is in sync.
