@@ -57,12 +57,25 @@ export const STEPS: readonly Step[] = [
 async function createVolume(context: DemoContext): Promise<StepOutcome> {
   const { api, memory } = context;
   await api.post('/volumes', { name: 'live', sizeBytes: 1024 ** 3, replicas: 2 });
-  const attachment = await api.post<AttachmentView>('/volumes/live/attach');
-  memory.set('gateway', attachment.hostname);
+  const attachment = await attach(api, 'live', {});
   memory.set('gatewayNode', attachment.node);
-  const uri = present(attachment.unixUri, 'an attachment that serves has a URI');
-  memory.set('live', uri);
-  return { summary: uri, figures: {} };
+  memory.set('live', attachment.uri);
+  return { summary: attachment.uri, figures: {} };
+}
+
+/** Attaches and waits until clients can reach the volume. */
+async function attach(
+  api: ApiClient,
+  volume: string,
+  wish: { readonly node?: string },
+): Promise<{ readonly node: string; readonly uri: string }> {
+  await api.post(`/volumes/${volume}/attach`, wish);
+  return waitFor(`volume ${volume} to be served`, PATIENCE_MS, async () => {
+    const attachments = await api.get<readonly AttachmentView[]>('/attachments');
+    const found = attachments.find((each) => each.volumeName === volume);
+    if (found?.state !== 'serving' || found.unixUri === null) return null;
+    return { node: found.node, uri: found.unixUri };
+  });
 }
 
 function liveJob(context: DemoContext, isVerifyOnly: boolean): FioJob {
@@ -151,10 +164,8 @@ async function fill(context: DemoContext): Promise<StepOutcome> {
   const wanted = start.capacity.rawBytes * (start.expandAtRatio + 0.03) - start.capacity.usedBytes;
   const sizeMb = Math.ceil(wanted / 2 / 1024 ** 2 / 4) * 4;
   await api.post('/volumes', { name: 'ballast', sizeBytes: 4 * 1024 ** 3, replicas: 2 });
-  const attachment = await api.post<AttachmentView>('/volumes/ballast/attach', {
-    node: memory.get('gatewayNode'),
-  });
-  memory.set('ballast', present(attachment.unixUri, 'an attachment that serves has a URI'));
+  const attachment = await attach(api, 'ballast', { node: String(memory.get('gatewayNode')) });
+  memory.set('ballast', attachment.uri);
   memory.set('ballastMb', sizeMb);
   const run = runFio(ballastJob(context, false));
   const watch = watchPool(context);
