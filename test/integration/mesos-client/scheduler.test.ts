@@ -12,7 +12,7 @@ function countEvents(shell: Shell, type: string): number {
 }
 
 describe('mesos client: against the stand-in', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let world: World;
 
   afterEach(async () => {
