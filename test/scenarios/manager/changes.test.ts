@@ -152,6 +152,22 @@ describe('manager: room', () => {
     expect(cluster.state.facts.jobs.size).to.be.at.most(3);
   });
 
+  it('manager: a drain would overfill the last other domain, a disk is wished for', () => {
+    const cluster = boot(3);
+    const volume = cluster.createVolume('data', 2, 200 * GiB);
+    // A fifth below the threshold as a whole; but two copies on two nodes would fill both to 90 %.
+    cluster.write(volume, 90 * GiB);
+    cluster.run(3000);
+    expect(cluster.state.expansion.size, 'nothing is wanted yet').to.equal(0);
+    cluster.must({ kind: 'drain-node', node: N1 });
+    cluster.run(3000);
+    const wish = cluster.state.expansion.get('default');
+    expect(wish?.diskCount).to.equal(1);
+    expect(wish?.reason).to.match(
+      /^disk d\d of pool "default" is to hold \d+(\.\d)? % of its size/,
+    );
+  });
+
   it('manager: a disk was claimed on a node that died, another one is wished for', () => {
     const cluster = boot(3);
     const volume = cluster.createVolume('data', 2, 200 * GiB);
