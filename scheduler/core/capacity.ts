@@ -20,6 +20,8 @@ const CAPACITY_INTERVAL_MS = 1000;
 const FULL_HYSTERESIS = 0.02;
 /** An expansion aims below the threshold that asked for it, so that the next one is not due at once. */
 const EXPAND_AIM = 0.9;
+/** PGs are whole: disks differ a little in fill without lacking room where it is needed. */
+const UNEVEN_RATIO = 0.1;
 /** An expansion that got no disk for so long is explained in an event. */
 const EXPAND_EXPLAIN_MS = 60_000;
 
@@ -149,7 +151,8 @@ function disksNeeded(state: State, pool: PoolRecord, serving: readonly DiskRecor
   const comingBytes = comingDisks(state, pool.name).reduce((sum, disk) => sum + disk.sizeBytes, 0);
   if (usedBytes / (rawBytes + comingBytes) < pool.expandAtRatio) {
     const fullest = fullestByPlan(state, pool);
-    if (fullest === null || comingBytes > 0) return { count: 0, usedRatio, fact };
+    const isUneven = fullest !== null && fullest.ratio > usedRatio + UNEVEN_RATIO;
+    if (!isUneven || comingBytes > 0) return { count: 0, usedRatio, fact };
     const planned = `disk ${formatDisk(fullest.disk)} of pool "${pool.name}" is to hold ${percent(fullest.ratio)} of its size, ${threshold}`;
     return { count: 1, usedRatio, fact: planned };
   }
