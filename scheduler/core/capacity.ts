@@ -163,12 +163,15 @@ function disksNeeded(state: State, pool: PoolRecord, serving: readonly DiskRecor
 
 /**
  * The disk that the plan fills most, when that is beyond the threshold. A pool may have room as a whole
- * and none where it is needed: on the last domain that is left for the second replica of every PG.
+ * and none where it is needed: on the last domain that is left for the second replica of every PG. Asked
+ * only while data has to move: else what disks hold is what they will hold, and reports of different
+ * moments would be compared.
  */
 function fullestByPlan(
   state: State,
   pool: PoolRecord,
 ): { readonly disk: DiskId; readonly ratio: number } | null {
+  if (state.work.unsettled.size === 0) return null;
   const planned = new Map<DiskId, number>();
   for (const pg of state.facts.pgs.values()) {
     const bytes = state.pgBytes.get(pg.id) ?? 0;
