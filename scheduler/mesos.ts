@@ -217,6 +217,7 @@ class Subscriber implements MesosScheduler {
       case 'open':
         attempt.streamId = answer.streamId;
         this.#options.log('info', 'Mesos stream open', { master: target.origin });
+        this.#expectSubscribed(attempt);
         return;
       case 'redirect':
         await this.#follow(attempt, answer.location, visited);
@@ -227,6 +228,15 @@ class Subscriber implements MesosScheduler {
       case 'refused':
         this.#onRefused(attempt, answer.status, answer.message);
     }
+  }
+
+  /** Heartbeats alone prove nothing: a SUBSCRIBED that got lost would be waited for for ever. */
+  #expectSubscribed(attempt: Attempt): void {
+    const limitMs = this.#timing.answerTimeoutMs;
+    this.#options.clock.after(limitMs, () => {
+      if (attempt !== this.#attempt || attempt.isSubscribed) return;
+      this.#drop(`no SUBSCRIBED came within ${limitMs} ms`);
+    });
   }
 
   #begin(target: MesosTarget): Attempt {
