@@ -14,6 +14,8 @@ import { ExtentRemover } from './extent-remover.ts';
 import type { ExtentStore } from './extent-store.ts';
 import { encodeNumber, JOURNAL_KEY } from './index-records.ts';
 import { journalName } from './journal.ts';
+import { NO_SLOT } from './journal-records.ts';
+import { SLOTS_PER_SLAB, slabName, slotOffset } from './slab-files.ts';
 import { StampKeeper } from './stamp-keeper.ts';
 import type { StoreCore } from './store-core.ts';
 import type {
@@ -24,6 +26,7 @@ import type {
   PulledBlocks,
   ReadDone,
   ReadRequest,
+  SlotPlace,
   Stamp,
   StoreUsage,
   WriteRequest,
@@ -113,6 +116,15 @@ export class DiskExtentStore implements ExtentStore {
       dirty: catalog.hasFlag(row, ROW.dirty),
       incomplete: catalog.hasFlag(row, ROW.incomplete),
     };
+  }
+
+  placeOf(address: ExtentAddress): SlotPlace | null {
+    const { catalog } = this.#core;
+    const row = catalog.find(address.volume, address.layer, address.extent);
+    const slot = row < 0 ? NO_SLOT : (catalog.slot[row] ?? NO_SLOT);
+    if (slot === NO_SLOT) return null;
+    const name = slabName(Math.floor(slot / SLOTS_PER_SLAB));
+    return { name, offset: slotOffset(slot) };
   }
 
   presenceOf(

@@ -16,6 +16,7 @@ import type {
   PulledBlocks,
   ReadDone,
   ReadRequest,
+  SlotPlace,
   Stamp,
   StoreUsage,
   WriteRequest,
@@ -54,6 +55,8 @@ export interface ExtentStore {
 
   /** Null when the extent does not exist here. */
   stampOf(address: ExtentAddress): Stamp | null;
+  /** Where the extent's first block lies on the disk; null when it has no slot. For tools and tests. */
+  placeOf(address: ExtentAddress): SlotPlace | null;
   /** Two bits per block of the range into `target` (ceil(count / 4) bytes); absent where no extent is. */
   presenceOf(
     address: ExtentAddress,

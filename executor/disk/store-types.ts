@@ -141,6 +141,12 @@ export type ReadDone = (
   badBlock: number,
 ) => void;
 
+/** A place on the disk: file, and offset in it. */
+export interface SlotPlace {
+  readonly name: string;
+  readonly offset: number;
+}
+
 /** The durable stamp of an extent (DESIGN 4.5). */
 export interface Stamp {
   /** PG epoch of its last write. */

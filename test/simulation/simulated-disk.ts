@@ -7,11 +7,16 @@
  *   an index commit under way is there as a whole or not at all.
  *
  * Handles opened before a crash belong to the dead process: they do nothing any more.
+ *
+ * Faults: errors by operation (`inject`), a stall that ends and one that does not (`hang`), a file system
+ * that is full early (`fillUp`), and what disk-defects.ts keeps: rot, unreadable pages, lost and
+ * misdirected writes, slowness.
  */
 import { present } from '../../shared/base/assert.ts';
 import type { Prng } from '../../shared/base/prng.ts';
 import type { Clock, Disk, DiskFailure, DiskFile, DiskIndex } from '../../shared/ports.ts';
 import { DiskError } from '../../shared/ports.ts';
+import { DiskDefects } from './disk-defects.ts';
 import { PAGE_BYTES, SimulatedBytes } from './simulated-file.ts';
 import { SimulatedIndex, SimulatedIndexContent } from './simulated-index.ts';
 
@@ -59,9 +64,12 @@ export class SimulatedDisk implements Disk {
   readonly #removed = new Map<string, SimulatedBytes>();
   #running = new Set<Operation>();
   #stalled: (() => void)[] | null = null;
+  #isHung = false;
+  #limitBytes: number;
   #faults: ArmedFault[] = [];
   /** Counts processes: handles of an earlier one are dead. */
   #incarnation = 0;
+  readonly defects = new DiskDefects();
   /** How often each kind of operation was asked for: what tests look at. */
   readonly counts: Record<DiskOp, number> = {
     read: 0,
@@ -76,6 +84,7 @@ export class SimulatedDisk implements Disk {
   constructor(options: SimulatedDiskOptions, clock: Clock, prng: Prng) {
     this.path = options.path;
     this.#options = options;
+    this.#limitBytes = options.totalBytes;
     this.#clock = clock;
     this.#prng = prng;
   }
@@ -94,19 +103,47 @@ export class SimulatedDisk implements Disk {
     this.#faults = [];
   }
 
+  /** The file system has only so many bytes left, whatever its owner was promised. */
+  fillUp(freeBytes: number): void {
+    this.#limitBytes = Math.min(this.#options.totalBytes, this.#usedBytes() + freeBytes);
+  }
+
+  /** Somebody made room again. */
+  makeRoom(): void {
+    this.#limitBytes = this.#options.totalBytes;
+  }
+
+  /** Asynchronous operations hang for ever, whoever asks; not even a new process helps. */
+  hang(): void {
+    this.#isHung = true;
+    this.stall();
+  }
+
+  get isHung(): boolean {
+    return this.#isHung;
+  }
+
   /** Asynchronous operations hang until `resume`. */
   stall(): void {
     this.#stalled ??= [];
   }
 
   resume(): void {
+    if (this.#isHung) return;
     const waiting = this.#stalled ?? [];
     this.#stalled = null;
     for (const start of waiting) start();
   }
 
+  /** Rot: nobody wrote it, and nobody is told. */
   flipBit(name: string, offset: number, bit: number): void {
     present(this.#files.get(name), name).flipBit(offset, bit);
+    this.defects.noteDamage(name, offset, 1);
+  }
+
+  /** Flips a bit of a value in an index; false when it has no entry whose key begins so. */
+  flipIndexBit(name: string, keyStart: string, prng: Prng): boolean {
+    return this.#indexes.get(name)?.flipBit(keyStart, prng) ?? false;
   }
 
   /** The file as it is on the platter and in the caches now; for tests. */
@@ -120,10 +157,11 @@ export class SimulatedDisk implements Disk {
   /** Ends the process that uses the disk, or the power of the machine. */
   crash(kind: 'process' | 'power', prng: Prng = this.#prng): void {
     this.#incarnation += 1;
-    this.#stalled = null;
+    this.#stalled = this.#isHung ? [] : null;
     for (const operation of this.#running) operation.effect(prng.fraction());
     this.#running = new Set();
     if (kind === 'process') return;
+    this.defects.onPowerLoss();
     for (const file of this.#files.values()) file.losePower(prng);
     for (const [name, file] of this.#removed) {
       if (this.#files.has(name) || prng.chance(0.5)) continue;
@@ -185,6 +223,7 @@ export class SimulatedDisk implements Disk {
     file.settle();
     this.#files.set(name, file);
     this.#removed.delete(name);
+    this.defects.onRemoved(name);
   }
 
   remove(name: string): void {
@@ -193,12 +232,13 @@ export class SimulatedDisk implements Disk {
     if (file === undefined) return;
     this.#files.delete(name);
     this.#removed.set(name, file);
+    this.defects.onRemoved(name);
   }
 
   space(): { readonly totalBytes: number; readonly freeBytes: number } {
     return {
       totalBytes: this.#options.totalBytes,
-      freeBytes: Math.max(0, this.#options.totalBytes - this.#usedBytes()),
+      freeBytes: Math.max(0, this.#limitBytes - this.#usedBytes()),
     };
   }
 
@@ -213,6 +253,8 @@ export class SimulatedDisk implements Disk {
     const isDead = (): boolean => incarnation !== this.#incarnation;
     const readSync = (target: Uint8Array, offset: number): void => {
       this.#throwFault('read', name);
+      const failure = this.defects.readError(name, offset, target.length);
+      if (failure !== null) throw failure;
       bytes.read(target, offset);
     };
     return {
@@ -227,10 +269,15 @@ export class SimulatedDisk implements Disk {
         if (isDead()) return;
         this.#throwFault('write', name);
         this.#throwWhenFull(name, bytes, offset, source.length);
-        bytes.write(source, offset);
+        this.#store(name, bytes, source, offset);
       },
       read: (target, offset, done) => {
-        this.#start('read', name, incarnation, () => bytes.read(target, offset), done);
+        let failure: DiskFailure | null = null;
+        const effect = (): void => {
+          failure = this.defects.readError(name, offset, target.length);
+          if (failure === null) bytes.read(target, offset);
+        };
+        this.#start('read', name, incarnation, effect, (other) => done(failure ?? other));
       },
       write: (source, offset, done) => {
         const failure = this.#fullness(name, bytes, offset, source.length);
@@ -238,7 +285,7 @@ export class SimulatedDisk implements Disk {
           // The system writes page by page: a dying process leaves whole ones.
           const pages = Math.floor((source.length * part) / PAGE_BYTES);
           const length = part >= 1 ? source.length : pages * PAGE_BYTES;
-          bytes.write(source.subarray(0, length), offset);
+          if (length > 0) this.#store(name, bytes, source.subarray(0, length), offset);
         };
         this.#start(
           'write',
@@ -249,11 +296,20 @@ export class SimulatedDisk implements Disk {
         );
       },
       sync: (done) => {
-        const finish = bytes.beginSync();
+        const settle = bytes.beginSync();
+        const forget = this.defects.beginSync(name);
+        const finish = (): void => {
+          settle();
+          forget();
+        };
         this.#start('sync', name, incarnation, (part) => (part >= 1 ? finish() : undefined), done);
       },
       punch: (offset, length, done) => {
-        this.#start('punch', name, incarnation, () => bytes.punch(offset, length), done);
+        const effect = (): void => {
+          bytes.punch(offset, length);
+          this.defects.onRewritten(name, offset, length);
+        };
+        this.#start('punch', name, incarnation, effect, done);
       },
       size: () => bytes.size,
       truncate: (size) => {
@@ -261,6 +317,21 @@ export class SimulatedDisk implements Disk {
       },
       close: () => undefined,
     };
+  }
+
+  /** Writes as the device does: where it should be, elsewhere, or nowhere. */
+  #store(name: string, bytes: SimulatedBytes, source: Uint8Array, offset: number): void {
+    const { defects } = this;
+    const fate = defects.fateOf(name, offset, source.length);
+    if (fate.kind === 'stored') {
+      bytes.write(source, offset);
+      defects.onRewritten(name, offset, source.length);
+      return;
+    }
+    defects.noteDamage(name, offset, source.length);
+    if (fate.kind === 'lost') return;
+    bytes.write(source, fate.offset);
+    defects.noteDamage(name, fate.offset, source.length);
   }
 
   /** `effect(1)` when the operation completes, `effect(part)` when a crash cuts it short. */
@@ -277,7 +348,8 @@ export class SimulatedDisk implements Disk {
     const operation: Operation = { effect: failure === null ? effect : () => undefined };
     this.#running.add(operation);
     const start = (): void => {
-      const ms = this.#options.latencyMs * (0.5 + this.#prng.fraction());
+      const { slowness } = this.defects;
+      const ms = this.#options.latencyMs * slowness * (0.5 + this.#prng.fraction());
       this.#clock.after(ms, () => {
         if (incarnation !== this.#incarnation) return;
         if (this.#stalled !== null) {
@@ -323,8 +395,8 @@ export class SimulatedDisk implements Disk {
     const missing = bytes.pagesMissing(offset, length);
     if (missing === 0) return null;
     // Counting every page is dear; only a disk that can become full has to.
-    if (this.#options.totalBytes === Number.MAX_SAFE_INTEGER) return null;
-    if (this.#usedBytes() + missing * PAGE_BYTES <= this.#options.totalBytes) return null;
+    if (this.#limitBytes === Number.MAX_SAFE_INTEGER) return null;
+    if (this.#usedBytes() + missing * PAGE_BYTES <= this.#limitBytes) return null;
     return new DiskError(
       'ENOSPC',
       `Writing ${length} bytes at ${offset} of "${name}": disk is full`,

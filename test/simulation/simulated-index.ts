@@ -2,6 +2,7 @@
  * The simulated `DiskIndex`: committed entries survive everything, a commit under way is there as a
  * whole or not at all. `SimulatedIndexContent` is the platter, `SimulatedIndex` one opening of it.
  */
+import type { Prng } from '../../shared/base/prng.ts';
 import type { DiskFailure, DiskIndex, IndexChange } from '../../shared/ports.ts';
 
 /** Runs `effect` after the disk's latency, then calls `done`; or fails; or never, after a crash. */
@@ -15,6 +16,19 @@ export type Schedule = (
 export class SimulatedIndexContent {
   /** Keys as Latin-1 text, so that they compare as bytes do. */
   readonly entries = new Map<string, Uint8Array>();
+
+  /** Flips one bit of one value whose key begins so; false when there is none. */
+  flipBit(keyStart: string, prng: Prng): boolean {
+    const keys = [...this.entries.keys()].filter((key) => key.startsWith(keyStart)).sort();
+    if (keys.length === 0) return false;
+    const key = prng.pick(keys);
+    const value = Uint8Array.from(this.entries.get(key) ?? []);
+    if (value.length === 0) return false;
+    const at = prng.below(value.length);
+    value[at] = (value[at] ?? 0) ^ (1 << prng.below(8));
+    this.entries.set(key, value);
+    return true;
+  }
 
   apply(changes: readonly IndexChange[]): void {
     for (const { key, value } of changes) {
