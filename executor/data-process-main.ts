@@ -2,7 +2,7 @@
  * Composition root of the data process: disks, replica server, resync and gateways on the real ports, driven
  * by the executor over Node's IPC channel. It ends when the executor does.
  */
-
+import { randomUUID } from 'node:crypto';
 import { describeError } from '../shared/base/errors.ts';
 import { systemClock } from '../shared/node/clock.ts';
 import { LinuxDisk } from '../shared/node/linux-disk.ts';
@@ -62,6 +62,7 @@ async function start(message: DataProcessStart, log: Log): Promise<Running> {
   const plane = new NodeDataPlane(
     {
       clusterId: message.clusterId,
+      incarnation: randomUUID(),
       listenAddress: `${message.host}:${message.dataPort}`,
       requestDeadlineMs: message.holdMs,
     },

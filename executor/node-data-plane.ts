@@ -19,6 +19,7 @@ import { BufferPool } from './gateway/buffer-pool.ts';
 import { REQUEST_DEADLINE_MS } from './gateway/volume-options.ts';
 import { Lease } from './lease.ts';
 import { MapIndex } from './map-index.ts';
+import { NoticeBoard } from './notice-board.ts';
 import { PeerSet } from './peer/peer-set.ts';
 import { DiskTable, type OpenStore } from './replica/disk-table.ts';
 import { ReplicaServer } from './replica/replica-server.ts';
@@ -26,6 +27,8 @@ import { FORGET_AFTER_MS, Resync } from './replica/resync.ts';
 
 export interface NodeDataPlaneOptions {
   readonly clusterId: string;
+  /** Differs with every start of the process that runs this. */
+  readonly incarnation: string;
   /** `host:port` for the replica server; port 0 takes a free one. */
   readonly listenAddress: string;
   /** How long a request of a client may take before it fails; default 35 s. */
@@ -69,6 +72,7 @@ export class NodeDataPlane implements DataPlane {
   readonly #modules: NodeDataPlaneModules;
   readonly #map = new MapIndex();
   readonly #lease = new Lease();
+  readonly #notices: NoticeBoard;
   readonly #disks: DiskTable;
   #limits = DEFAULT_LIMITS;
   #parts: Parts | null = null;
@@ -79,6 +83,7 @@ export class NodeDataPlane implements DataPlane {
   constructor(options: NodeDataPlaneOptions, modules: NodeDataPlaneModules) {
     this.#options = options;
     this.#modules = modules;
+    this.#notices = new NoticeBoard(modules, () => this.#onUrgent());
     this.#disks = new DiskTable({
       log: modules.log,
       openStore: modules.openStore,
@@ -153,6 +158,8 @@ export class NodeDataPlane implements DataPlane {
       pgUsage: this.#disks.pgUsage(),
       cpuSeconds,
       memoryBytes,
+      noticeSource: this.#options.incarnation,
+      notices: this.#notices.list(),
     };
   }
 
@@ -204,7 +211,7 @@ export class NodeDataPlane implements DataPlane {
         requestDeadlineMs: this.#options.requestDeadlineMs ?? REQUEST_DEADLINE_MS,
         drainMs: DRAIN_MS,
       },
-      { clock, log, map, lease, peers, onUrgent, startExport, pool },
+      { clock, log, map, lease, peers, notify: this.#notices.raise, onUrgent, startExport, pool },
     );
     this.#parts = { self, peers, server, resync, attachments };
     return this.#parts;

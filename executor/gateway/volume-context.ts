@@ -6,6 +6,7 @@ import type { DiskId, VolumeId } from '../../shared/base/ids.ts';
 import type { Clock, Log } from '../../shared/ports.ts';
 import { DataFrame } from '../../shared/wire/data-protocol.ts';
 import type { MapIndex } from '../map-index.ts';
+import type { RaiseNotice } from '../notice-board.ts';
 import type { BlockError } from './block-device.ts';
 import type { MemberLink } from './member-links.ts';
 import type { Piece } from './piece.ts';
@@ -43,6 +44,8 @@ export interface VolumeContext {
   readonly log: Log;
   readonly map: MapIndex;
   readonly counters: VolumeCounters;
+  /** For findings that shall become events. */
+  readonly notify: RaiseNotice;
   linkOf(disk: DiskId): MemberLink;
   /** The generation is accepted everywhere it must be, and the node holds its lease. */
   mayIssue(): boolean;

@@ -60,6 +60,7 @@ export class VolumeDevice
   readonly layer: number;
   readonly clock: Clock;
   readonly log: Log;
+  readonly notify: VolumeContext['notify'];
   readonly map: MapIndex;
   readonly counters = newCounters();
   readonly #placement: MapVolume;
@@ -98,6 +99,7 @@ export class VolumeDevice
     this.layer = volume.layer;
     this.clock = modules.clock;
     this.log = modules.log;
+    this.notify = modules.notify;
     this.map = modules.map;
     this.#operations = new ClientOperations(modules.clock, this.counters);
     this.#links = new LinkTable(volume, modules.map, modules.peers, this);
@@ -105,8 +107,7 @@ export class VolumeDevice
     this.#reads = new ReadPath(this, (piece, result) => this.#onRead(piece, result));
     this.#flusher = new Flusher(this, (operation) => this.#operations.finishPart(operation, null));
     this.#cleaner = new Cleaner(this, this.#table);
-    const { pgBase, pgCount } = volume;
-    this.#reconciler = new Reconciler(this, { pgBase, pgCount }, this);
+    this.#reconciler = new Reconciler(this, volume, this);
     this.#stopListening = modules.peers.listen(this);
     this.#open();
     this.#armSweep();

@@ -3,6 +3,7 @@ import type { MapVolume } from '../../shared/model/cluster-map.ts';
 import type { Clock, Log } from '../../shared/ports.ts';
 import type { Lease } from '../lease.ts';
 import type { MapIndex } from '../map-index.ts';
+import type { RaiseNotice } from '../notice-board.ts';
 import type { PeerSet } from '../peer/peer-set.ts';
 import type { BufferPool } from './buffer-pool.ts';
 
@@ -20,6 +21,7 @@ export interface VolumeDeviceModules {
   readonly peers: PeerSet;
   /** Shared with the clients' server, which gives back the buffers of reads that it has answered. */
   readonly pool: BufferPool;
+  readonly notify: RaiseNotice;
   /** Something for the next report that should not wait. */
   readonly onUrgent: () => void;
 }

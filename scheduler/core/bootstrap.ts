@@ -10,6 +10,7 @@ import { Facts } from './facts.ts';
 import { indexPg } from './members.ts';
 import { createMesosState } from './mesos-state.ts';
 import { observedNode } from './node-life.ts';
+import { restoreNotices } from './notices.ts';
 import type { ClusterRecord, PoolRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 import { createWork } from './work.ts';
@@ -56,6 +57,7 @@ export function createState(setup: Setup, now: Now): State {
   };
   if (loaded === null) begin(state, now);
   restoreObservations(state, now);
+  restoreNotices(state);
   for (const pg of facts.pgs.values()) indexPg(state, pg);
   for (const pool of facts.pools.values()) state.work.replan.set(pool.name, 'manager started');
   return state;

@@ -24,16 +24,20 @@ export interface NewEvent {
 
 /** Records an event unless the same one was recorded just before. */
 export function recordEvent(state: State, event: NewEvent, now: Now): void {
-  const { facts, work } = state;
+  const { work } = state;
   const key = `${event.kind} ${event.subject} ${event.message}`;
   const last = work.recentEvents.get(key);
   if (last !== undefined && now.ms - last < REPEAT_AFTER_MS) return;
   if (work.recentEvents.size >= RECENT_MAX) forgetOld(work.recentEvents, now.ms);
   work.recentEvents.set(key, now.ms);
-  const id = facts.allocate('nextEvent');
-  const record: EventRecord = { id, atMs: now.wallMs, ...event };
-  facts.events.put(record);
-  facts.events.delete(id - EVENTS_MAX);
+  keepEvent(state, { atMs: now.wallMs, ...event });
+}
+
+/** Records an event whatever was recorded before. */
+export function keepEvent(state: State, event: Omit<EventRecord, 'id'>): void {
+  const id = state.facts.allocate('nextEvent');
+  state.facts.events.put({ id, ...event });
+  state.facts.events.delete(id - EVENTS_MAX);
 }
 
 function forgetOld(recent: Map<string, number>, nowMs: number): void {

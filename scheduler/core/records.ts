@@ -199,4 +199,12 @@ export interface EventRecord {
   /** One sentence for a person, with the reason. */
   readonly message: string;
   readonly subject: string;
+  /** The notice of a node that it was made from: the same one makes no second event. */
+  readonly origin?: NoticeOrigin;
+}
+
+export interface NoticeOrigin {
+  readonly node: NodeId;
+  readonly source: string;
+  readonly sequence: number;
 }

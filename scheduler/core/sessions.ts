@@ -10,6 +10,7 @@ import { recordEvent } from './events.ts';
 import { nextMapVersion, unfence } from './fencing.ts';
 import { isNodeMapped } from './map.ts';
 import { observedNode } from './node-life.ts';
+import { takeNotices } from './notices.ts';
 import { sampleIo } from './rates.ts';
 import type { DiskPhase, DiskRecord, NodeRecord } from './records.ts';
 import type { Now, ObservedNode, State } from './state.ts';
@@ -64,6 +65,7 @@ export function onReport(state: State, event: ReportEvent, now: Now): Effect[] {
   if (!state.facts.nodes.get(id).isFenced) observed.awaySinceMs = null;
   takeDisks(state, node, { report, previous }, now);
   takeUsage(state, report);
+  takeNotices(state, id, report, now);
   for (const attachment of report.attachments) sampleIo(state, attachment, now.ms);
   if (state.facts.nodes.get(id).isFenced || !isCurrent) return [];
   observed.leaseGrantedAtMs = now.ms;

@@ -48,6 +48,16 @@ export interface IoSample {
   readonly io: IoView;
 }
 
+/** How far the notices of one node have been taken; the budget bounds its events (notices.ts). */
+export interface NoticesSeen {
+  source: string;
+  sequence: number;
+  minuteSinceMs: number;
+  recordedInMinute: number;
+  /** Findings that made no event of their own, not yet told of. */
+  untold: number;
+}
+
 export interface Work {
   /** PGs that have the disk as a member, in sync or joining. */
   readonly pgsOfDisk: Map<DiskId, Set<PgId>>;
@@ -81,6 +91,8 @@ export interface Work {
   readonly ioSamples: Map<VolumeId, IoSample>;
   /** When leases were last looked at; -Infinity before the first time. */
   leasesSeenAtMs: number;
+  /** Which notices of each node have become events (notices.ts). */
+  readonly notices: Map<NodeId, NoticesSeen>;
   /** Nobody is fenced for silence before this: it was the manager that did not listen. */
   patienceUntilMs: number;
   /** Clock times at which slower planners are due. */
@@ -112,6 +124,7 @@ export function createWork(): Work {
     diskAwaySinceMs: new Map(),
     explanations: new Map(),
     ioSamples: new Map(),
+    notices: new Map(),
     leasesSeenAtMs: Number.NEGATIVE_INFINITY,
     patienceUntilMs: Number.NEGATIVE_INFINITY,
     nextCapacityAtMs: Number.NEGATIVE_INFINITY,

@@ -96,6 +96,35 @@ export interface PgUsage {
   readonly bytes: number;
 }
 
+/**
+ * One finding of the data plane that shall become an event: a block repaired, a request that was held
+ * too long. What lasts is a state and belongs into the other parts of the report; a notice says that
+ * something happened.
+ */
+export interface Notice {
+  /** Grows by one with every notice of one source (`NodeReport.noticeSource`), from 1. */
+  readonly sequence: number;
+  readonly severity: NoticeSeverity;
+  /** Noun, dot, what happened: `block.repaired`, `block.lost`, `io.expired`, `extent.healed`. */
+  readonly kind: string;
+  readonly disk: DiskId | null;
+  readonly pg: PgId | null;
+  readonly volume: VolumeId | null;
+  readonly extent: number | null;
+  /** First block inside the extent, and how many; null and 0 when it is not about blocks. */
+  readonly block: number | null;
+  readonly blockCount: number;
+  /** One sentence for a person that names all of the above. */
+  readonly text: string;
+  /** How long ago it happened. */
+  readonly ageMs: number;
+}
+
+export type NoticeSeverity = 'info' | 'warning' | 'error';
+
+/** Notices in one report, at most: those of the last seconds, even when a disk goes bad quickly. */
+export const NOTICES_MAX = 64;
+
 /** What a node reports whose data plane says nothing (yet). */
 export const EMPTY_REPORT: NodeReport = {
   mapVersion: 0,
@@ -107,6 +136,8 @@ export const EMPTY_REPORT: NodeReport = {
   pgUsage: [],
   cpuSeconds: 0,
   memoryBytes: 0,
+  noticeSource: '',
+  notices: [],
 };
 
 export interface NodeReport {
@@ -119,4 +150,8 @@ export interface NodeReport {
   readonly pgUsage: readonly PgUsage[];
   readonly cpuSeconds: number;
   readonly memoryBytes: number;
+  /** Differs with every start of the data process, whose notices are counted anew; empty without one. */
+  readonly noticeSource: string;
+  /** The last ones, oldest first, at most `NOTICES_MAX`; each is reported many times. */
+  readonly notices: readonly Notice[];
 }

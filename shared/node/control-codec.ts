@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import protobuf from 'protobufjs';
 import { describeError, StorageError } from '../base/errors.ts';
-import { diskId, ID_MAX, nodeId, pgId, volumeId } from '../base/ids.ts';
+import { diskId, nodeId, pgId, volumeId } from '../base/ids.ts';
 import type {
   ClusterMap,
   ClusterMapDelta,
@@ -16,31 +16,23 @@ import type {
   MapVolume,
 } from '../model/cluster-map.ts';
 import type { GrantReply, GrantRequest, ManagerMessage, NodeMessage } from '../model/control.ts';
-import type {
-  AttachmentReport,
-  AttachmentStatus,
-  DiskReport,
-  DiskStatus,
-  JoinReport,
-  MemberFailure,
-  NodeHello,
-  NodeReport,
-  PgUsage,
-  VolumeUsage,
-} from '../model/node-report.ts';
+import type { NodeHello } from '../model/node-report.ts';
+import {
+  each,
+  type Fields,
+  flag,
+  id,
+  ids,
+  optionalText,
+  part,
+  protocolError,
+  size,
+  text,
+} from './control-fields.ts';
+import { readReport } from './report-fields.ts';
 
 /** A map of 128k PGs takes about 4 MiB; everything above this is hostile. */
 export const CONTROL_MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
-
-type Fields = Readonly<Record<string, unknown>>;
-
-const DISK_STATUSES: readonly DiskStatus[] = ['opening', 'serving', 'failed'];
-const ATTACHMENT_STATUSES: readonly AttachmentStatus[] = [
-  'opening',
-  'serving',
-  'paused',
-  'closing',
-];
 
 export interface ControlCodec {
   encodeNodeMessage(message: NodeMessage): Buffer;
@@ -112,77 +104,6 @@ function decode<T>(type: protobuf.Type, bytes: Uint8Array, read: (fields: Fields
   return read(fields);
 }
 
-function protocolError(what: string, allowed: unknown): StorageError {
-  return new StorageError('protocol', `Control message: ${what}, allowed: ${String(allowed)}`, {
-    what,
-  });
-}
-
-// ── Field readers ────────────────────────────────────────────────────────────────────────────
-
-function text(fields: Fields, name: string): string {
-  const value = fields[name];
-  if (typeof value !== 'string') throw protocolError(`field "${name}" is no text`, 'text');
-  return value;
-}
-
-function optionalText(fields: Fields, name: string): string | null {
-  const value = fields[name];
-  return typeof value === 'string' && value !== '' ? value : null;
-}
-
-function size(fields: Fields, name: string): number {
-  const value = fields[name];
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
-    throw protocolError(`field "${name}" is ${String(value)}`, '0 to 2^53 - 1');
-  }
-  return value;
-}
-
-function real(fields: Fields, name: string): number {
-  const value = fields[name];
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
-    throw protocolError(`field "${name}" is ${String(value)}`, 'a number from 0');
-  }
-  return value;
-}
-
-function id(fields: Fields, name: string): number {
-  const value = size(fields, name);
-  if (value > ID_MAX) throw protocolError(`field "${name}" is ${value}`, `0 to ${ID_MAX}`);
-  return value;
-}
-
-function flag(fields: Fields, name: string): boolean {
-  return fields[name] === true;
-}
-
-function word<T extends string>(fields: Fields, name: string, words: readonly T[]): T {
-  const value = fields[name];
-  const found = words.find((candidate) => candidate === value);
-  if (found === undefined) {
-    throw protocolError(`field "${name}" is ${JSON.stringify(value)}`, words.join(', '));
-  }
-  return found;
-}
-
-function each<T>(fields: Fields, name: string, read: (item: Fields) => T): readonly T[] {
-  const value = fields[name];
-  if (!Array.isArray(value)) throw protocolError(`field "${name}" is no list`, 'a list');
-  return value.map((item) => read(item as Fields));
-}
-
-function ids<T>(fields: Fields, name: string, make: (value: number) => T): readonly T[] {
-  const value = fields[name];
-  if (!Array.isArray(value)) throw protocolError(`field "${name}" is no list`, 'a list');
-  return value.map((item) => make(id({ item }, 'item')));
-}
-
-function part(fields: Fields, name: string): Fields | null {
-  const value = fields[name];
-  return typeof value === 'object' && value !== null ? (value as Fields) : null;
-}
-
 // ── Node → manager ───────────────────────────────────────────────────────────────────────────
 
 function nodeMessageFields(message: NodeMessage): Fields {
@@ -213,91 +134,6 @@ function readHello(fields: Fields): NodeHello {
     grantAddress: text(fields, 'grantAddress'),
     mapVersion: size(fields, 'mapVersion'),
     term: size(fields, 'term'),
-  };
-}
-
-function readReport(fields: Fields): NodeReport {
-  return {
-    mapVersion: size(fields, 'mapVersion'),
-    disks: each(fields, 'disks', readDiskReport),
-    joins: each(fields, 'joins', readJoinReport),
-    failures: each(fields, 'failures', readMemberFailure),
-    attachments: each(fields, 'attachments', readAttachmentReport),
-    volumeUsage: each(fields, 'volumeUsage', readVolumeUsage),
-    pgUsage: each(fields, 'pgUsage', readPgUsage),
-    cpuSeconds: real(fields, 'cpuSeconds'),
-    memoryBytes: size(fields, 'memoryBytes'),
-  };
-}
-
-function readDiskReport(fields: Fields): DiskReport {
-  return {
-    id: diskId(id(fields, 'id')),
-    uuid: text(fields, 'uuid'),
-    status: word(fields, 'status', DISK_STATUSES),
-    error: text(fields, 'error'),
-    capacityBytes: size(fields, 'capacityBytes'),
-    usedBytes: size(fields, 'usedBytes'),
-    path: text(fields, 'path'),
-    extentCount: size(fields, 'extentCount'),
-    dirtyExtentCount: size(fields, 'dirtyExtentCount'),
-    checksumErrorCount: size(fields, 'checksumErrorCount'),
-  };
-}
-
-function readJoinReport(fields: Fields): JoinReport {
-  return {
-    pg: pgId(id(fields, 'pg')),
-    disk: diskId(id(fields, 'disk')),
-    epoch: id(fields, 'epoch'),
-    totalBytes: size(fields, 'totalBytes'),
-    doneBytes: size(fields, 'doneBytes'),
-    isComplete: flag(fields, 'isComplete'),
-    error: text(fields, 'error'),
-  };
-}
-
-function readMemberFailure(fields: Fields): MemberFailure {
-  return {
-    pg: pgId(id(fields, 'pg')),
-    epoch: id(fields, 'epoch'),
-    disk: diskId(id(fields, 'disk')),
-    reason: text(fields, 'reason'),
-    sinceMs: size(fields, 'sinceMs'),
-  };
-}
-
-function readAttachmentReport(fields: Fields): AttachmentReport {
-  return {
-    volume: volumeId(id(fields, 'volume')),
-    generation: id(fields, 'generation'),
-    status: word(fields, 'status', ATTACHMENT_STATUSES),
-    reason: text(fields, 'reason'),
-    socketPath: text(fields, 'socketPath'),
-    tcpUri: text(fields, 'tcpUri'),
-    clientCount: size(fields, 'clientCount'),
-    readOps: size(fields, 'readOps'),
-    writeOps: size(fields, 'writeOps'),
-    readBytes: size(fields, 'readBytes'),
-    writeBytes: size(fields, 'writeBytes'),
-    readMicros: size(fields, 'readMicros'),
-    writeMicros: size(fields, 'writeMicros'),
-  };
-}
-
-function readVolumeUsage(fields: Fields): VolumeUsage {
-  return {
-    volume: volumeId(id(fields, 'volume')),
-    disk: diskId(id(fields, 'disk')),
-    bytes: size(fields, 'bytes'),
-  };
-}
-
-function readPgUsage(fields: Fields): PgUsage {
-  return {
-    pg: pgId(id(fields, 'pg')),
-    disk: diskId(id(fields, 'disk')),
-    bytes: size(fields, 'bytes'),
   };
 }
 

@@ -10,7 +10,7 @@ import type { BlockDevice } from '../../executor/gateway/block-device.ts';
 import { NodeDataPlane } from '../../executor/node-data-plane.ts';
 import type { DiskId, NodeId } from '../../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta, MapVolume } from '../../shared/model/cluster-map.ts';
-import type { DiskReport, NodeReport } from '../../shared/model/node-report.ts';
+import { type DiskReport, EMPTY_REPORT, type NodeReport } from '../../shared/model/node-report.ts';
 import type { Clock, Disk } from '../../shared/ports.ts';
 import { ProcessClock } from './process-clock.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
@@ -49,18 +49,6 @@ const RESTART_MS = 20;
 /** Ten minutes in production: too long to wait for the end of every run. */
 const FORGET_AFTER_MS = 15_000;
 
-const EMPTY_REPORT: NodeReport = {
-  mapVersion: 0,
-  disks: [],
-  joins: [],
-  failures: [],
-  attachments: [],
-  volumeUsage: [],
-  pgUsage: [],
-  cpuSeconds: 0,
-  memoryBytes: 0,
-};
-
 export class SimulatedDataProcess implements DataPlane {
   readonly #host: string;
   readonly #clusterId: string;
@@ -68,6 +56,7 @@ export class SimulatedDataProcess implements DataPlane {
   /** The executor's own clock: when it dies, nothing is restarted. */
   readonly #executorClock: ProcessClock;
   readonly #disks = new Map<DiskId, DiskAssignment>();
+  #startCount = 0;
   #child: Child | null = null;
   #report: NodeReport | null = null;
   #self: NodeId | null = null;
@@ -186,6 +175,7 @@ export class SimulatedDataProcess implements DataPlane {
   }
 
   #spawn(): void {
+    this.#startCount += 1;
     if (this.#isClosing) return;
     const clock = new ProcessClock(this.#modules.clock, this.#modules.clockRate);
     const child: Child = { plane: this.#createPlane(clock), clock, isListening: false };
@@ -239,6 +229,7 @@ export class SimulatedDataProcess implements DataPlane {
     return new NodeDataPlane(
       {
         clusterId: this.#clusterId,
+        incarnation: `${this.#host}-${this.#startCount}`,
         listenAddress: `${this.#host}:${PORT}`,
         forgetAfterMs: FORGET_AFTER_MS,
       },

@@ -45,7 +45,7 @@ export const LAYERS: readonly LayerRule[] = [
   },
   {
     layer: 'executor-shared-logic',
-    pattern: /^executor\/(peer\/|map-index\.ts|lease\.ts)/,
+    pattern: /^executor\/(peer\/|map-index\.ts|lease\.ts|notice-board\.ts)/,
     mayImport: [...LOGIC_BASE, 'executor-contract'],
     isAdapter: false,
   },

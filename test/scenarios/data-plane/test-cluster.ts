@@ -209,6 +209,7 @@ export class TestCluster {
     node.plane = new NodeDataPlane(
       {
         clusterId: CLUSTER,
+        incarnation: `run-${this.clock.now()}`,
         listenAddress: `host${node.id}:7400`,
         requestDeadlineMs: this.requestDeadlineMs,
         forgetAfterMs: this.forgetAfterMs,

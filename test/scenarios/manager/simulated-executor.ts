@@ -9,13 +9,14 @@ import {
   type ClusterMap,
   type ClusterMapDelta,
 } from '../../../shared/model/cluster-map.ts';
-import type {
-  AttachmentReport,
-  DiskStatus,
-  JoinReport,
-  MemberFailure,
-  NodeHello,
-  NodeReport,
+import {
+  type AttachmentReport,
+  type DiskStatus,
+  EMPTY_REPORT,
+  type JoinReport,
+  type MemberFailure,
+  type NodeHello,
+  type NodeReport,
 } from '../../../shared/model/node-report.ts';
 
 export interface SimulatedDisk {
@@ -99,6 +100,7 @@ export class SimulatedExecutor {
   report(): NodeReport {
     this.#advance();
     return {
+      ...EMPTY_REPORT,
       mapVersion: this.map?.version ?? 0,
       disks: this.disks.map((disk) => ({
         id: disk.id,

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { mesosSubscription } from '../../../scheduler/core/framework.ts';
 import { createPg } from '../../../scheduler/core/members.ts';
 import { diskId, nodeId, pgId } from '../../../shared/base/ids.ts';
+import { EMPTY_REPORT } from '../../../shared/model/node-report.ts';
 import { decodeHint } from '../../../shared/model/task-data.ts';
 import { ModelAgent, usualResources } from './agent-model.ts';
 import { Scenario, typesOf } from './scenario.ts';
@@ -197,17 +198,7 @@ describe('framework: maintenance', () => {
     if (observed === undefined) throw new Error('node is not observed');
     observed.session = `s${node}`;
     scenario.state.work.nodeOfSession.set(`s${node}`, nodeId(node));
-    observed.report = {
-      mapVersion: 1,
-      disks: [],
-      joins: [],
-      failures: [],
-      attachments: [],
-      volumeUsage: [],
-      pgUsage: [],
-      cpuSeconds: 0,
-      memoryBytes: 0,
-    };
+    observed.report = { ...EMPTY_REPORT, mapVersion: 1 };
   }
 
   const inverse = (scenario: Scenario, index: number, id: string) => ({

@@ -1,0 +1,149 @@
+/** What a node reports, from the fields of its message (control-codec.ts) to checked values. */
+import { diskId, pgId, volumeId } from '../base/ids.ts';
+import type {
+  AttachmentReport,
+  AttachmentStatus,
+  DiskReport,
+  DiskStatus,
+  JoinReport,
+  MemberFailure,
+  NodeReport,
+  Notice,
+  NoticeSeverity,
+  PgUsage,
+  VolumeUsage,
+} from '../model/node-report.ts';
+import { NOTICES_MAX } from '../model/node-report.ts';
+import {
+  atMost,
+  each,
+  type Fields,
+  flag,
+  id,
+  optionalId,
+  real,
+  shortText,
+  size,
+  text,
+  word,
+} from './control-fields.ts';
+
+const DISK_STATUSES: readonly DiskStatus[] = ['opening', 'serving', 'failed'];
+const ATTACHMENT_STATUSES: readonly AttachmentStatus[] = [
+  'opening',
+  'serving',
+  'paused',
+  'closing',
+];
+
+const SEVERITIES: readonly NoticeSeverity[] = ['info', 'warning', 'error'];
+/** Notices end up in the metadata store: their words are kept short. */
+const NOTICE_SOURCE_MAX = 64;
+const NOTICE_KIND_MAX = 40;
+const NOTICE_TEXT_MAX = 500;
+
+export function readReport(fields: Fields): NodeReport {
+  return {
+    mapVersion: size(fields, 'mapVersion'),
+    disks: each(fields, 'disks', readDiskReport),
+    joins: each(fields, 'joins', readJoinReport),
+    failures: each(fields, 'failures', readMemberFailure),
+    attachments: each(fields, 'attachments', readAttachmentReport),
+    volumeUsage: each(fields, 'volumeUsage', readVolumeUsage),
+    pgUsage: each(fields, 'pgUsage', readPgUsage),
+    cpuSeconds: real(fields, 'cpuSeconds'),
+    memoryBytes: size(fields, 'memoryBytes'),
+    noticeSource: shortText(fields, 'noticeSource', NOTICE_SOURCE_MAX),
+    notices: atMost(fields, 'notices', NOTICES_MAX, readNotice),
+  };
+}
+
+function readDiskReport(fields: Fields): DiskReport {
+  return {
+    id: diskId(id(fields, 'id')),
+    uuid: text(fields, 'uuid'),
+    status: word(fields, 'status', DISK_STATUSES),
+    error: text(fields, 'error'),
+    capacityBytes: size(fields, 'capacityBytes'),
+    usedBytes: size(fields, 'usedBytes'),
+    path: text(fields, 'path'),
+    extentCount: size(fields, 'extentCount'),
+    dirtyExtentCount: size(fields, 'dirtyExtentCount'),
+    checksumErrorCount: size(fields, 'checksumErrorCount'),
+  };
+}
+
+function readJoinReport(fields: Fields): JoinReport {
+  return {
+    pg: pgId(id(fields, 'pg')),
+    disk: diskId(id(fields, 'disk')),
+    epoch: id(fields, 'epoch'),
+    totalBytes: size(fields, 'totalBytes'),
+    doneBytes: size(fields, 'doneBytes'),
+    isComplete: flag(fields, 'isComplete'),
+    error: text(fields, 'error'),
+  };
+}
+
+function readMemberFailure(fields: Fields): MemberFailure {
+  return {
+    pg: pgId(id(fields, 'pg')),
+    epoch: id(fields, 'epoch'),
+    disk: diskId(id(fields, 'disk')),
+    reason: text(fields, 'reason'),
+    sinceMs: size(fields, 'sinceMs'),
+  };
+}
+
+function readAttachmentReport(fields: Fields): AttachmentReport {
+  return {
+    volume: volumeId(id(fields, 'volume')),
+    generation: id(fields, 'generation'),
+    status: word(fields, 'status', ATTACHMENT_STATUSES),
+    reason: text(fields, 'reason'),
+    socketPath: text(fields, 'socketPath'),
+    tcpUri: text(fields, 'tcpUri'),
+    clientCount: size(fields, 'clientCount'),
+    readOps: size(fields, 'readOps'),
+    writeOps: size(fields, 'writeOps'),
+    readBytes: size(fields, 'readBytes'),
+    writeBytes: size(fields, 'writeBytes'),
+    readMicros: size(fields, 'readMicros'),
+    writeMicros: size(fields, 'writeMicros'),
+  };
+}
+
+function readVolumeUsage(fields: Fields): VolumeUsage {
+  return {
+    volume: volumeId(id(fields, 'volume')),
+    disk: diskId(id(fields, 'disk')),
+    bytes: size(fields, 'bytes'),
+  };
+}
+
+function readPgUsage(fields: Fields): PgUsage {
+  return {
+    pg: pgId(id(fields, 'pg')),
+    disk: diskId(id(fields, 'disk')),
+    bytes: size(fields, 'bytes'),
+  };
+}
+
+function readNotice(fields: Fields): Notice {
+  const disk = optionalId(fields, 'disk');
+  const pg = optionalId(fields, 'pg');
+  const volume = optionalId(fields, 'volume');
+  return {
+    sequence: size(fields, 'sequence'),
+    severity: word(fields, 'severity', SEVERITIES),
+    kind: shortText(fields, 'kind', NOTICE_KIND_MAX),
+    disk: disk === null ? null : diskId(disk),
+    pg: pg === null ? null : pgId(pg),
+    volume: volume === null ? null : volumeId(volume),
+    extent: optionalId(fields, 'extent'),
+    block: optionalId(fields, 'block'),
+    blockCount: id(fields, 'blockCount'),
+    text: shortText(fields, 'text', NOTICE_TEXT_MAX),
+    ageMs: size(fields, 'ageMs'),
+  };
+}
