@@ -249,7 +249,10 @@ export class Journal {
     else this.#file.sync(done);
   }
 
-  /** False when the disk is full; another failure shows with the next write of a record. */
+  /**
+   * False when the disk is full. After another failure it does as if there were room: what is appended
+   * then fails with it and takes the disk out, whereas a refusal for want of room would be repeated for ever.
+   */
   #writeAhead(needed: number): boolean {
     try {
       while (this.#ahead < needed) {
@@ -263,8 +266,9 @@ export class Journal {
       return true;
     } catch (error) {
       const { code } = toFailure(error);
-      if (code !== 'ENOSPC' && code !== 'EDQUOT') this.#failure ??= toFailure(error);
-      return false;
+      if (code === 'ENOSPC' || code === 'EDQUOT') return false;
+      this.#failure ??= toFailure(error);
+      return true;
     }
   }
 }

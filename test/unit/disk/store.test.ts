@@ -333,6 +333,15 @@ describe('extent store: opening', () => {
 });
 
 describe('extent store: disk errors', () => {
+  it('store: EIO where the journal writes ahead, the disk fails instead of being full', async () => {
+    const fixture = new StoreFixture();
+    const store = await fixture.open();
+    fixture.disk.inject({ op: 'write', code: 'EIO', name: 'journal/' });
+    const status = await fixture.ask((done) => store.adoptGeneration(1, 2, done));
+    expect(status).to.equal(STATUS.diskFailed);
+    expect(store.failure).to.match(/EIO/);
+  });
+
   it('store: EIO in the slab, fails with a reason, and every later call with it', async () => {
     const fixture = new StoreFixture();
     const store = await fixture.open();
