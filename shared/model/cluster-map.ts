@@ -22,6 +22,11 @@ export interface MapDisk {
   readonly id: DiskId;
   readonly node: NodeId;
   readonly uuid: string;
+  /**
+   * The memory of the disk's store that the manager knows of (DiskReport): replicas of a store with
+   * another one serve nothing until the manager has decided. Absent or 0: not known yet.
+   */
+  readonly incarnation?: number;
 }
 
 /** Membership of a PG in one epoch (DESIGN 4). `inSync` and `joining` never overlap. */
@@ -37,6 +42,17 @@ export interface MapPg {
    * extents once as many members as here are in sync.
    */
   readonly target: readonly DiskId[];
+  /**
+   * Members of `inSync` that lost their memory: what they acked and did not flush may be gone. They
+   * serve nothing while they are named here.
+   */
+  readonly suspects?: readonly DiskId[];
+  /**
+   * The last epoch in which suspects were trusted again because nobody with a memory was left. In-sync
+   * replicas may differ since then where they are dirty: a gateway compares before it serves. Absent
+   * or 0: never.
+   */
+  readonly compareEpoch?: number;
 }
 
 export interface MapVolume {

@@ -35,6 +35,11 @@ export interface DiskReport {
   readonly extentCount: number;
   readonly dirtyExtentCount: number;
   readonly checksumErrorCount: number;
+  /**
+   * Grows when the store lost memory: the machine went down while acked writes were not on the disk. A
+   * restart of the process alone changes nothing. Absent or 0: the store is not open.
+   */
+  readonly incarnation?: number;
 }
 
 /** Progress of one joining replica on this node. */

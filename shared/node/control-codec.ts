@@ -231,6 +231,7 @@ function readMapDisk(fields: Fields): MapDisk {
     id: diskId(id(fields, 'id')),
     node: nodeId(id(fields, 'node')),
     uuid: text(fields, 'uuid'),
+    incarnation: id(fields, 'incarnation'),
   };
 }
 
@@ -242,6 +243,8 @@ function readMapPg(fields: Fields): MapPg {
     joining: ids(fields, 'joining', diskId),
     minInSync: id(fields, 'minInSync'),
     target: ids(fields, 'target', diskId),
+    suspects: ids(fields, 'suspects', diskId),
+    compareEpoch: id(fields, 'compareEpoch'),
   };
 }
 

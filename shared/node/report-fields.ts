@@ -70,6 +70,7 @@ function readDiskReport(fields: Fields): DiskReport {
     extentCount: size(fields, 'extentCount'),
     dirtyExtentCount: size(fields, 'dirtyExtentCount'),
     checksumErrorCount: size(fields, 'checksumErrorCount'),
+    incarnation: id(fields, 'incarnation'),
   };
 }
 

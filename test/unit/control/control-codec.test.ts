@@ -43,6 +43,7 @@ const REPORT: NodeMessage = {
         extentCount: 1,
         dirtyExtentCount: 0,
         checksumErrorCount: 2,
+        incarnation: 3,
       },
     ],
     joins: [
@@ -126,7 +127,7 @@ const MAP: ManagerMessage = {
         isFenced: true,
       },
     ],
-    disks: [{ id: diskId(0), node: nodeId(0), uuid: 'u' }],
+    disks: [{ id: diskId(0), node: nodeId(0), uuid: 'u', incarnation: 2 }],
     pgs: [
       {
         id: pgId(0),
@@ -135,6 +136,8 @@ const MAP: ManagerMessage = {
         joining: [diskId(2)],
         minInSync: 1,
         target: [diskId(3)],
+        suspects: [diskId(3)],
+        compareEpoch: 1,
       },
     ],
     volumes: [
