@@ -1,8 +1,9 @@
-/** What `cistern volume create|list|show|delete` do. */
+/** What `cistern volume create|list|show|set|delete` do. */
 import { formatBytes } from '../shared/base/units.ts';
 import type { VolumeView } from '../shared/model/api-views.ts';
+import type { Durability } from '../shared/model/cluster-map.ts';
 import type { Cli } from './cli.ts';
-import { failure } from './failures.ts';
+import { failure, usageError } from './failures.ts';
 import {
   colorState,
   formatAge,
@@ -30,6 +31,7 @@ export interface CreateArgs {
   readonly size: string;
   readonly replicas: string | undefined;
   readonly pool: string | undefined;
+  readonly durability: Durability | undefined;
 }
 
 export async function createVolume(cli: Cli, args: CreateArgs): Promise<undefined> {
@@ -38,6 +40,7 @@ export async function createVolume(cli: Cli, args: CreateArgs): Promise<undefine
     sizeBytes: readSize('--size', args.size),
     ...(args.replicas === undefined ? {} : { replicas: readCount('--replicas', args.replicas, 1) }),
     ...(args.pool === undefined ? {} : { pool: args.pool }),
+    ...(args.durability === undefined ? {} : { durability: args.durability }),
   };
   const { body: volume } = await cli.api.send<VolumeView>('POST', '/volumes', { body });
   cli.show(
@@ -46,6 +49,22 @@ export async function createVolume(cli: Cli, args: CreateArgs): Promise<undefine
       `Volume ${volume.name} (${volume.id}): ${formatBytes(volume.sizeBytes)}, ${volume.replicas} replicas, in pool ${volume.pool}.`,
   );
   cli.explain(`Attach it with: cistern volume attach ${volume.name}`);
+}
+
+export async function setVolume(
+  cli: Cli,
+  args: VolumeArgs & { readonly durability: Durability | undefined },
+): Promise<undefined> {
+  const { durability } = args;
+  if (durability === undefined) {
+    throw usageError(
+      'Nothing to change',
+      '"cistern volume set --help" lists the settings, for example: --durability writethrough',
+    );
+  }
+  const path = volumePath(args.volume);
+  const { body: volume } = await cli.api.send<VolumeView>('PATCH', path, { body: { durability } });
+  cli.show(volume, () => `Volume ${volume.name} (${volume.id}): durability ${volume.durability}.`);
 }
 
 export async function listVolumes(cli: Cli): Promise<undefined> {
@@ -97,6 +116,7 @@ function renderVolume(cli: Cli, volume: VolumeView): string {
       'Size',
       `${formatBytes(volume.sizeBytes)}, ${formatBytes(volume.usedBytes)} stored (${formatRatio(volume.usedBytes / volume.sizeBytes)}) × ${volume.replicas} replicas`,
     ],
+    ['Durability', describeDurability(volume.durability)],
     ['Created', formatAge(volume.createdAt, cli.now)],
   ];
   if (attachment !== null) {
@@ -112,6 +132,12 @@ function renderVolume(cli: Cli, volume: VolumeView): string {
     );
   }
   return renderFacts(facts, colors);
+}
+
+function describeDurability(durability: Durability): string {
+  return durability === 'flush'
+    ? 'flush: what the client flushed survives power loss of all nodes'
+    : 'writethrough: every acknowledged write survives power loss of all nodes';
 }
 
 export interface DeleteArgs extends VolumeArgs {

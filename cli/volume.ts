@@ -1,16 +1,22 @@
-/** `cistern volume …`: create, list, show, attach, detach, delete. */
+/** `cistern volume …`: create, list, show, set, attach, detach, delete. */
+import { DURABILITIES, type Durability } from '../shared/model/cluster-map.ts';
 import type { GlobalArgv } from './cli.ts';
 import { runAction } from './cli.ts';
 import {
   createVolume,
   deleteVolume,
   listVolumes,
+  setVolume,
   showVolume,
   type VolumeArgs,
 } from './volume-actions.ts';
 import { attachVolume, detachVolume } from './volume-attach.ts';
 
 const VOLUME = { describe: 'Id (v5) or name', type: 'string', demandOption: true } as const;
+const DURABILITY = {
+  choices: DURABILITIES,
+  describe: 'Which writes survive power loss of all nodes: flushed ones (default), or all',
+} as const;
 const WAIT = {
   type: 'string',
   requiresArg: true,
@@ -22,7 +28,7 @@ export function addVolumeCommand(parser: GlobalArgv): GlobalArgv {
   return parser.command('volume', 'Volumes: create, list, attach, delete', (volume) =>
     addAttachments(addBasics(volume)).demandCommand(
       1,
-      'What about volumes? create, list, show, attach, detach or delete',
+      'What about volumes? create, list, show, set, attach, detach or delete',
     ),
   );
 }
@@ -47,12 +53,14 @@ function addBasics(parser: GlobalArgv): GlobalArgv {
             describe: "Copies of the data; else the pool's default",
           })
           .option('pool', { type: 'string', requiresArg: true, describe: 'Else the default pool' })
+          .option('durability', DURABILITY)
           .example('$0 volume create db --size 10G --replicas 3', ''),
       runAction<{
         name: string;
         size: string;
         replicas: string | undefined;
         pool: string | undefined;
+        durability: Durability | undefined;
       }>(createVolume),
     )
     .command('list', 'All volumes', (one) => one, runAction(listVolumes))
@@ -61,6 +69,16 @@ function addBasics(parser: GlobalArgv): GlobalArgv {
       'One volume',
       (one) => one.positional('volume', VOLUME),
       runAction<VolumeArgs>(showVolume),
+    )
+    .command(
+      'set <volume>',
+      'Change settings, also while it is attached',
+      (one) =>
+        one
+          .positional('volume', VOLUME)
+          .option('durability', DURABILITY)
+          .example('$0 volume set db --durability writethrough', ''),
+      runAction<VolumeArgs & { durability: Durability | undefined }>(setVolume),
     )
     .command(
       'delete <volume>',

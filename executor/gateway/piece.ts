@@ -107,6 +107,11 @@ export class Piece implements ReplyTarget {
     this.isExclusive = kind !== 'read' && kind !== 'presence';
   }
 
+  /** From one replica, not to all. */
+  get isReading(): boolean {
+    return this.kind === 'read' || this.kind === 'merge' || this.kind === 'presence';
+  }
+
   /** Replies to everything sent so far are ignored from now on. */
   renew(): void {
     this.#attempt = (this.#attempt + 1) & 0x3ff_ffff;

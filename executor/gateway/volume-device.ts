@@ -7,7 +7,7 @@
  * A write that the client was refused for its age still goes on here, holding its blocks, until all
  * members have it: what a client has read once must not change back (DESIGN 4.7).
  */
-import type { DiskId, PgId, VolumeId } from '../../shared/base/ids.ts';
+import { type DiskId, formatDisk, type PgId, type VolumeId } from '../../shared/base/ids.ts';
 import { BLOCK_BYTES, EXTENT_BYTES } from '../../shared/base/units.ts';
 import { type MapVolume, pgOfExtent } from '../../shared/model/cluster-map.ts';
 import type { AttachmentStatus, MemberFailure } from '../../shared/model/node-report.ts';
@@ -37,6 +37,7 @@ import {
 } from './read-delivery.ts';
 import { ReadPath } from './read-path.ts';
 import { Reconciler, type ReconcilerListener } from './reconciler.ts';
+import { RequestExpiry } from './request-expiry.ts';
 import { splitRequest } from './request-splitter.ts';
 import { newCounters, type VolumeContext } from './volume-context.ts';
 import type { VolumeDeviceModules, VolumeDeviceOptions } from './volume-options.ts';
@@ -46,8 +47,6 @@ import { WritePath } from './write-path.ts';
 const PUMP_MS = 20;
 /** Deadlines, slow replicas, failure reports. */
 const SWEEP_MS = 100;
-/** Failed writes that go on by themselves may hold so much; beyond, writes fail at once. */
-const ABANDONED_BYTES_MAX = 64 * 1024 * 1024;
 
 type Phase = 'opening' | 'comparing' | 'serving' | 'closing' | 'fenced' | 'closed';
 
@@ -75,6 +74,7 @@ export class VolumeDevice
   readonly #gate = new AllocationGate(this);
   readonly #links: LinkTable;
   readonly #operations: ClientOperations;
+  readonly #expiry: RequestExpiry;
   /** Pieces that hold their blocks, issued or stuck. */
   readonly #active = new Set<Piece>();
   #stuck = new Set<Piece>();
@@ -82,11 +82,13 @@ export class VolumeDevice
   #reason = 'Waiting for the replicas to accept the generation';
   #pumpTimer: Timer | null = null;
   #sweepTimer: Timer | null = null;
-  #abandonedBytes = 0;
   /** Failures at the last sweep: one more is news. */
   #failureCount = 0;
   #onServing: (() => void) | null = null;
   readonly #stopListening: () => void;
+  /** Until the first flush nothing says that the client flushes: then every write is durable at once. */
+  #hasFlushed = false;
+  #isWriteThrough = true;
   readonly #start = (piece: Piece): void => this.#startPiece(piece);
 
   constructor(options: VolumeDeviceOptions, modules: VolumeDeviceModules) {
@@ -102,6 +104,7 @@ export class VolumeDevice
     this.notify = modules.notify;
     this.map = modules.map;
     this.#operations = new ClientOperations(modules.clock, this.counters);
+    this.#expiry = new RequestExpiry(this, this.#operations, this.#active);
     this.#links = new LinkTable(volume, modules.map, modules.peers, this);
     this.#writes = new WritePath(this);
     this.#reads = new ReadPath(this, (piece, result) => this.#onRead(piece, result));
@@ -115,13 +118,17 @@ export class VolumeDevice
 
   /** The map's newest word: volumes grow while they are attached. */
   get sizeBytes(): number {
-    return (this.map.volumes.get(this.volume) ?? this.#placement).sizeBytes;
+    return this.#record.sizeBytes;
   }
 
   get status(): AttachmentStatus {
     if (this.#isOpening) return 'opening';
     if (this.#phase === 'closing' || this.#phase === 'closed') return 'closing';
     return this.mayIssue() ? 'serving' : 'paused';
+  }
+
+  get #record(): MapVolume {
+    return this.map.volumes.get(this.volume) ?? this.#placement;
   }
 
   get #isOpening(): boolean {
@@ -152,13 +159,14 @@ export class VolumeDevice
     if (request.op === 'read') request.data = takeBuffer(this.#modules.pool, request.length);
     const operation = this.#operations.begin(request);
     if (request.op === 'flush') {
+      this.#hasFlushed = true;
+      this.#followDurability();
       this.#flusher.add(operation);
       if (this.#flusher.isBusy) this.#armPump();
       return;
     }
-    if (request.op === 'write' && this.#abandonedBytes > ABANDONED_BYTES_MAX) {
-      operation.error = 'io';
-    } else splitRequest(request, (kind, at, length) => this.#addPiece(operation, kind, at, length));
+    if (request.op === 'write' && this.#expiry.isOverloaded) operation.error = 'io';
+    else splitRequest(request, (kind, at, length) => this.#addPiece(operation, kind, at, length));
     this.#operations.finishPart(operation, null);
   }
 
@@ -196,7 +204,7 @@ export class VolumeDevice
     this.#active.delete(piece);
     if (this.#stuck.size > 0) this.#stuck.delete(piece);
     const { operation } = piece;
-    if (operation.request === null && piece.isExclusive) this.#abandonedBytes -= piece.byteLength;
+    this.#expiry.release(piece);
     this.#table.release(piece, this.#start);
     if (piece.kind !== 'repair') this.#operations.finishPart(operation, error);
   }
@@ -210,12 +218,12 @@ export class VolumeDevice
   }
 
   onPieceReply(piece: Piece, frame: DataFrame, member: number): void {
-    if (isReading(piece.kind)) this.#reads.onReply(piece, frame, member);
+    if (piece.isReading) this.#reads.onReply(piece, frame, member);
     else this.#writes.onReply(piece, frame, member);
   }
 
   onPieceLost(piece: Piece, member: number): void {
-    if (isReading(piece.kind)) this.#reads.onLost(piece, member);
+    if (piece.isReading) this.#reads.onLost(piece, member);
     else this.#writes.onLost(piece, member);
   }
 
@@ -223,6 +231,7 @@ export class VolumeDevice
   onMap(): void {
     if (this.#phase === 'fenced' || this.#phase === 'closed') return;
     this.#checkOpened();
+    this.#followDurability();
     for (const piece of [...this.#active]) {
       const view = this.map.pgs.get(piece.pg);
       if (view === undefined || view.epoch === piece.epoch || piece.kind === 'repair') continue;
@@ -239,7 +248,7 @@ export class VolumeDevice
   /** Also what the lost server has acked is sent again, should it be a joining one that forgot it. */
   onPeerLost(peer: Peer): void {
     for (const piece of [...this.#active]) {
-      if (!piece.isIssued || isReading(piece.kind) || piece.kind === 'repair') continue;
+      if (!piece.isIssued || piece.isReading || piece.kind === 'repair') continue;
       piece.members.forEach((disk, member) => {
         if (this.linkOf(disk).peer !== peer) return;
         piece.pending |= 1 << member;
@@ -294,6 +303,10 @@ export class VolumeDevice
     this.#stop('closed');
   }
 
+  #followDurability(): void {
+    this.#isWriteThrough = !this.#hasFlushed || this.#record.durability === 'writethrough';
+  }
+
   #addPiece(operation: ClientOperation, kind: PieceKind, at: number, length: number): void {
     const request = operation.request;
     if (request === null) return;
@@ -305,7 +318,7 @@ export class VolumeDevice
     };
     const span = { bufferOffset: at - request.offset, byteLength: length };
     const piece = new Piece(this, operation, kind, place, span);
-    piece.isDurable = request.isDurable;
+    piece.isDurable = request.isDurable || this.#isWriteThrough;
     // Nothing below the first layer: what is absent there reads as zeros.
     piece.isUnmap = (request.op === 'trim' || request.mayUnmap) && this.layer === 0;
     operation.remaining += 1;
@@ -328,12 +341,12 @@ export class VolumeDevice
   #issue(piece: Piece): void {
     if (this.#reconciler.mustWait(piece.extent)) this.stick(piece);
     else if (this.#gate.mustWait(piece)) return;
-    else if (isReading(piece.kind)) this.#reads.issue(piece);
+    else if (piece.isReading) this.#reads.issue(piece);
     else this.#writes.issue(piece);
   }
 
   #goOn(piece: Piece): void {
-    const isSending = piece.isIssued && !isReading(piece.kind);
+    const isSending = piece.isIssued && !piece.isReading;
     if (isSending && this.map.pgs.get(piece.pg)?.epoch === piece.epoch) {
       if (this.mayIssue()) this.#writes.sendUnsent(piece);
       else this.stick(piece);
@@ -434,10 +447,9 @@ export class VolumeDevice
 
   #sweep(): void {
     const now = this.clock.now();
-    const expired = this.#operations.olderThan(this.#options.requestDeadlineMs);
-    for (const operation of expired) this.#expire(operation);
+    this.#expiry.sweep(this.#options.requestDeadlineMs, () => this.#whatIsMissing());
     for (const piece of this.#active) {
-      if (isReading(piece.kind)) this.#reads.hedge(piece, now);
+      if (piece.isReading) this.#reads.hedge(piece, now);
     }
     const isWaiting = this.#active.size > 0 || this.#flusher.isBusy;
     const failureCount = isWaiting ? this.failures().length : 0;
@@ -446,25 +458,9 @@ export class VolumeDevice
     if (this.#phase === 'serving') this.#cleaner.sweep(now);
   }
 
-  /** The client hears `io`. Writes that are out already keep their blocks until they are everywhere. */
-  #expire(operation: ClientOperation): void {
-    const request = operation.request;
-    if (request === null) return;
-    this.log('error', 'A request has waited too long and failed', {
-      volume: this.volume,
-      op: request.op,
-      offset: request.offset,
-      length: request.length,
-    });
-    const left = [...this.#active].filter((piece) => piece.operation === operation);
-    // The client may use its buffer again as soon as it hears of the failure.
-    for (const piece of left) if (piece.data !== null) piece.data = copyOut(piece.data);
-    this.#operations.fail(operation, 'io');
-    for (const piece of left) {
-      const wasSent = piece.epoch !== 0 && (piece.kind === 'write' || piece.kind === 'zero');
-      if (piece.isExclusive) this.#abandonedBytes += piece.byteLength;
-      if (!wasSent) this.complete(piece, null);
-    }
+  #whatIsMissing(): string {
+    const [failure] = this.failures();
+    return failure === undefined ? this.reason : `${formatDisk(failure.disk)}: ${failure.reason}`;
   }
 
   async #drain(untilMs: number): Promise<void> {
@@ -492,8 +488,4 @@ export class VolumeDevice
     this.#stuck.clear();
     this.#operations.failAll('shutdown');
   }
-}
-
-function isReading(kind: PieceKind): boolean {
-  return kind === 'read' || kind === 'merge' || kind === 'presence';
 }

@@ -191,6 +191,10 @@ const volume = viewSchema<VolumeView>('Volume', {
   sizeBytes: bytes,
   replicas: count,
   usedBytes: described(number, 'Stored bytes, counted once'),
+  durability: described(
+    oneOf(['flush', 'writethrough']),
+    'Which acked writes survive power loss of all nodes: the flushed ones, or all',
+  ),
   state: oneOf(['ready', 'attached', 'attaching', 'detaching', 'deleting']),
   health: oneOf(healths),
   reasons: list(ref('HealthReason')),

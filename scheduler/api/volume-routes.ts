@@ -1,5 +1,5 @@
 /**
- * Commands on volumes: create, delete, attach, detach. Attach, detach and delete take effect over
+ * Commands on volumes: create, change, delete, attach, detach. Attach, detach and delete take effect over
  * time; the answer waits for it, bounded by `?wait=`, and is 202 with the present state when it is not
  * there by then. They may be repeated: a second attach to the same node answers with the same URIs.
  */
@@ -8,6 +8,7 @@ import { StorageError } from '../../shared/base/errors.ts';
 import type { NodeId } from '../../shared/base/ids.ts';
 import { REPLICAS_MAX, VOLUME_BYTES_MAX, VOLUME_BYTES_MIN } from '../../shared/base/units.ts';
 import type { AttachmentView, VolumeView } from '../../shared/model/api-views.ts';
+import { DURABILITIES, type Durability } from '../../shared/model/cluster-map.ts';
 import { run, runWithin } from './execution.ts';
 import type { JsonSchema } from './json-schema.ts';
 import { described, flag, objectSchema, ref } from './json-schema.ts';
@@ -24,6 +25,9 @@ import { errorResponses, pathParameter } from './route-schema.ts';
 import { WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX, waitUntil } from './waiting.ts';
 
 const params = pathParameter('volume', 'Id (v5) or name');
+
+const DURABILITY_MEANING =
+  'flush (default): writes go through to the disks until the first flush shows that the client flushes; writethrough: always';
 
 const waitQuery: JsonSchema = objectSchema(
   {
@@ -59,6 +63,7 @@ function waitMs(query: WaitQuery): number {
 
 export function addVolumeCommands(app: FastifyInstance, manager: ManagerPort): void {
   addCreate(app, manager);
+  addUpdate(app, manager);
   addDelete(app, manager);
   addAttach(app, manager);
   addDetach(app, manager);
@@ -69,6 +74,7 @@ interface CreateBody {
   readonly sizeBytes: number;
   readonly replicas?: number | null;
   readonly pool?: string | null;
+  readonly durability?: Durability | null;
 }
 
 function addCreate(app: FastifyInstance, manager: ManagerPort): void {
@@ -89,6 +95,7 @@ function addCreate(app: FastifyInstance, manager: ManagerPort): void {
               description: "The pool's default when not given",
             },
             pool: described({ type: ['string', 'null'] }, 'The default pool when not given'),
+            durability: described({ enum: [...DURABILITIES, null] }, DURABILITY_MEANING),
           },
           ['name', 'sizeBytes'],
         ),
@@ -96,10 +103,38 @@ function addCreate(app: FastifyInstance, manager: ManagerPort): void {
       },
     },
     async (request, reply) => {
-      const { name, sizeBytes, replicas = null, pool = null } = request.body;
-      await run(manager, { kind: 'create-volume', name, sizeBytes, replicas, pool });
+      const { name, sizeBytes, replicas = null, pool = null, durability = null } = request.body;
+      await run(manager, { kind: 'create-volume', name, sizeBytes, replicas, pool, durability });
       const volume = getVolume(manager, name);
       return reply.status(201).header('location', `/v1/volumes/${volume.id}`).send(volume);
+    },
+  );
+}
+
+interface UpdateBody {
+  readonly durability?: Durability;
+}
+
+function addUpdate(app: FastifyInstance, manager: ManagerPort): void {
+  app.patch<{ Params: { volume: string }; Body: UpdateBody }>(
+    '/volumes/:volume',
+    {
+      schema: {
+        tags: ['volumes'],
+        summary: 'Change settings of a volume; also while it is attached',
+        params,
+        body: objectSchema(
+          { durability: described({ enum: [...DURABILITIES] }, DURABILITY_MEANING) },
+          [],
+        ),
+        response: { 200: { description: 'As it is now', ...ref('Volume') }, ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      const volume = getVolume(manager, request.params.volume);
+      const changes = request.body;
+      await run(manager, { kind: 'update-volume', volume: volumeIdOf(volume), changes });
+      return reply.send(getVolume(manager, volume.id));
     },
   );
 }

@@ -9,7 +9,7 @@ import { endJob } from './jobs.ts';
 import { activateDisk, activateNode, drainDisk, drainNode, forgetNode } from './nodes.ts';
 import type { PoolRecord } from './records.ts';
 import type { Now, State } from './state.ts';
-import { createVolume, deleteVolume } from './volumes.ts';
+import { createVolume, deleteVolume, updateVolume } from './volumes.ts';
 
 type UpdatePool = Extract<Command, { kind: 'update-pool' }>;
 
@@ -33,6 +33,8 @@ function execute(
   switch (command.kind) {
     case 'create-volume':
       return createVolume(state, command, now);
+    case 'update-volume':
+      return updateVolume(state, command, now);
     case 'delete-volume':
       return deleteVolume(state, command, now);
     case 'attach-volume':

@@ -9,6 +9,7 @@
 import type { StorageError } from '../../shared/base/errors.ts';
 import type { DiskId, JobId, NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { SchedulerCall, SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
+import type { Durability } from '../../shared/model/cluster-map.ts';
 import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
 
 export type Event =
@@ -63,6 +64,13 @@ export type Command =
       readonly sizeBytes: number;
       readonly replicas: number | null;
       readonly pool: string | null;
+      /** `flush` when not given. */
+      readonly durability?: Durability | null;
+    }
+  | {
+      readonly kind: 'update-volume';
+      readonly volume: VolumeId;
+      readonly changes: { readonly durability?: Durability };
     }
   | { readonly kind: 'delete-volume'; readonly volume: VolumeId; readonly isForced: boolean }
   | {

@@ -26,11 +26,19 @@ export class Table<K extends string | number, T> {
   readonly #rows = new Map<K, T>();
   readonly #changed = new Set<K>();
   readonly #keyOf: (record: T) => K;
+  readonly #defaults: Partial<T>;
 
-  constructor(prefix: string, isMapped: boolean, keyOf: (record: T) => K) {
+  /** `defaults`: fields that records of older versions lack. */
+  constructor(
+    prefix: string,
+    isMapped: boolean,
+    keyOf: (record: T) => K,
+    defaults: Partial<T> = {},
+  ) {
     this.prefix = prefix;
     this.isMapped = isMapped;
     this.#keyOf = keyOf;
+    this.#defaults = defaults;
   }
 
   get size(): number {
@@ -76,7 +84,7 @@ export class Table<K extends string | number, T> {
 
   /** Loads a row without marking it as changed. */
   load(record: T): void {
-    this.#rows.set(this.#keyOf(record), record);
+    this.#rows.set(this.#keyOf(record), { ...this.#defaults, ...record });
   }
 
   takeChanged(): readonly K[] {
@@ -111,7 +119,9 @@ export class Facts {
     familyKey(record.pool, record.replicas),
   );
   readonly pgs = new Table<PgId, PgRecord>('pg/', true, (record) => record.id);
-  readonly volumes = new Table<VolumeId, VolumeRecord>('volume/', true, (record) => record.id);
+  readonly volumes = new Table<VolumeId, VolumeRecord>('volume/', true, (record) => record.id, {
+    durability: 'flush',
+  });
   readonly jobs = new Table<JobId, JobRecord>('job/', false, (record) => record.id);
   readonly events = new Table<number, EventRecord>('event/', false, (record) => record.id);
   #cluster: ClusterRecord;

@@ -119,6 +119,7 @@ function mapVolume(facts: Facts, volume: VolumeRecord): MapVolume {
     // A gateway whose node is no longer named closes cleanly; the record waits until it has.
     attachedTo: volume.isDetaching ? null : volume.attachedTo,
     isFull: facts.pools.find(volume.pool)?.isFull ?? false,
+    durability: volume.durability,
   };
 }
 

@@ -3,6 +3,7 @@
  * are not here: plans are recomputed, leases and reports are observed (state.ts).
  */
 import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
+import type { Durability } from '../../shared/model/cluster-map.ts';
 import type { ExecutorArtefact } from './contract.ts';
 
 export interface ClusterRecord {
@@ -165,6 +166,7 @@ export interface VolumeRecord {
   /** Detach was asked for: the gateway closes, then `attachedTo` becomes null. */
   readonly isDetaching: boolean;
   readonly phase: VolumePhase;
+  readonly durability: Durability;
   readonly createdAtMs: number;
 }
 

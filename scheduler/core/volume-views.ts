@@ -30,6 +30,7 @@ export function volumeViews(state: State, now: Now): VolumeView[] {
       pool: volume.pool,
       sizeBytes: volume.sizeBytes,
       replicas: volume.replicas,
+      durability: volume.durability,
       usedBytes: Math.round((stored.get(volume.id) ?? 0) / volume.replicas),
       state: volumeState(volume, attachment),
       ...volumeHealth(counts, gateway),

@@ -12,6 +12,7 @@ import {
   VOLUME_BYTES_MAX,
   VOLUME_BYTES_MIN,
 } from '../../shared/base/units.ts';
+import { DURABILITIES } from '../../shared/model/cluster-map.ts';
 import { DEFAULT_POOL } from './bootstrap.ts';
 import { capacityOf, countedDisks } from './capacity.ts';
 import type { Command, CommandResult } from './contract.ts';
@@ -24,6 +25,7 @@ import type { PgFamilyRecord, PoolRecord, VolumeRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 
 type Create = Extract<Command, { kind: 'create-volume' }>;
+type Update = Extract<Command, { kind: 'update-volume' }>;
 type Delete = Extract<Command, { kind: 'delete-volume' }>;
 
 const NAME_PATTERN = /^[a-z0-9][a-z0-9._-]{0,62}$/;
@@ -52,6 +54,7 @@ export function createVolume(state: State, command: Create, now: Now): CommandRe
     attachedTo: null,
     isDetaching: false,
     phase: 'ready',
+    durability: command.durability ?? 'flush',
     createdAtMs: now.wallMs,
   };
   state.facts.volumes.put(record);
@@ -59,6 +62,20 @@ export function createVolume(state: State, command: Create, now: Now): CommandRe
   const subject = formatVolume(id);
   recordEvent(state, { severity: 'info', kind: 'volume.created', message, subject }, now);
   return { kind: 'done', id };
+}
+
+/** Settings that change while the volume is in use; its gateway follows with the next map. */
+export function updateVolume(state: State, command: Update, now: Now): CommandResult {
+  const volume = findVolume(state, command.volume);
+  if (volume instanceof StorageError) return { kind: 'failed', error: volume };
+  const error = checkDurability(command.changes.durability);
+  if (error !== null) return { kind: 'failed', error };
+  state.facts.volumes.update(volume.id, command.changes);
+  const changes = Object.entries(command.changes).map(([name, value]) => `${name} is ${value} now`);
+  const message = `Settings of volume "${volume.name}" were changed by an operator: ${changes.join(', ')}`;
+  const subject = formatVolume(volume.id);
+  recordEvent(state, { severity: 'info', kind: 'volume.changed', message, subject }, now);
+  return { kind: 'done', id: volume.id };
 }
 
 export function deleteVolume(state: State, command: Delete, now: Now): CommandResult {
@@ -173,6 +190,8 @@ function checkCreate(state: State, command: Create): Checked | StorageError {
     const rule = `a multiple of 4096 from ${VOLUME_BYTES_MIN} to ${VOLUME_BYTES_MAX}`;
     return invalidField('sizeBytes', sizeBytes, rule);
   }
+  const durabilityError = checkDurability(command.durability);
+  if (durabilityError !== null) return durabilityError;
   const poolName = command.pool ?? DEFAULT_POOL;
   const pool = state.facts.pools.find(poolName);
   if (pool === undefined) {
@@ -192,6 +211,12 @@ function checkCreate(state: State, command: Create): Checked | StorageError {
     });
   }
   return checkRoom(state, { pool, replicas }, sizeBytes) ?? { pool, replicas };
+}
+
+function checkDurability(durability: unknown): StorageError | null {
+  if (durability === undefined || durability === null) return null;
+  if (DURABILITIES.some((allowed) => allowed === durability)) return null;
+  return invalidField('durability', durability, DURABILITIES.join(' or '));
 }
 
 function checkRoom(state: State, checked: Checked, sizeBytes: number): StorageError | null {

@@ -172,6 +172,7 @@ export interface VolumeView {
   readonly replicas: number;
   /** Stored once, without replication. */
   readonly usedBytes: number;
+  readonly durability: 'flush' | 'writethrough';
   readonly state: 'ready' | 'attached' | 'attaching' | 'detaching' | 'deleting';
   readonly health: Health;
   readonly reasons: readonly HealthReason[];

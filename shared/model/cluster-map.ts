@@ -55,6 +55,14 @@ export interface MapPg {
   readonly compareEpoch?: number;
 }
 
+/**
+ * When a volume's acked writes survive power loss of all nodes: `flush`, once the client flushes (writes go
+ * through to the disks until its first flush shows that it does); `writethrough`, at once.
+ */
+export type Durability = 'flush' | 'writethrough';
+
+export const DURABILITIES: readonly Durability[] = ['flush', 'writethrough'];
+
 export interface MapVolume {
   readonly id: VolumeId;
   readonly name: string;
@@ -72,6 +80,7 @@ export interface MapVolume {
   readonly attachedTo: NodeId | null;
   /** Allocating writes get ENOSPC (the pool is at its hard limit). */
   readonly isFull: boolean;
+  readonly durability: Durability;
 }
 
 export interface ClusterMap {

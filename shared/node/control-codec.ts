@@ -7,13 +7,14 @@ import { join } from 'node:path';
 import protobuf from 'protobufjs';
 import { describeError, StorageError } from '../base/errors.ts';
 import { diskId, nodeId, pgId, volumeId } from '../base/ids.ts';
-import type {
-  ClusterMap,
-  ClusterMapDelta,
-  MapDisk,
-  MapNode,
-  MapPg,
-  MapVolume,
+import {
+  type ClusterMap,
+  type ClusterMapDelta,
+  DURABILITIES,
+  type MapDisk,
+  type MapNode,
+  type MapPg,
+  type MapVolume,
 } from '../model/cluster-map.ts';
 import type { GrantReply, GrantRequest, ManagerMessage, NodeMessage } from '../model/control.ts';
 import type { NodeHello } from '../model/node-report.ts';
@@ -28,6 +29,7 @@ import {
   protocolError,
   size,
   text,
+  word,
 } from './control-fields.ts';
 import { readReport } from './report-fields.ts';
 
@@ -266,6 +268,7 @@ function readMapVolume(fields: Fields): MapVolume {
     generation: id(fields, 'generation'),
     attachedTo: typeof attachedTo === 'number' ? nodeId(id(fields, 'attachedTo')) : null,
     isFull: flag(fields, 'isFull'),
+    durability: word(fields, 'durability', DURABILITIES),
   };
 }
 

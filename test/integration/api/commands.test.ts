@@ -47,7 +47,14 @@ describe('api: commands', () => {
     expect(body).to.include({ name: 'fresh', sizeBytes: 10 * GiB, replicas: 2, state: 'ready' });
     expect(headers.get('location')).to.equal(`/v1/volumes/${body.id}`);
     expect(api.manager.commands).to.deep.equal([
-      { kind: 'create-volume', name: 'fresh', sizeBytes: 10 * GiB, replicas: 2, pool: null },
+      {
+        kind: 'create-volume',
+        name: 'fresh',
+        sizeBytes: 10 * GiB,
+        replicas: 2,
+        pool: null,
+        durability: null,
+      },
     ]);
   });
 
@@ -177,6 +184,15 @@ describe('api: commands', () => {
     expect(drained.body.job.subject).to.equal('d2');
     const active = await send<{ disk: DiskView }>('POST', '/disks/d2/activate', {});
     expect(active.body.disk.isDraining).to.equal(false);
+  });
+
+  it('volume: its durability is changed, an unknown word is refused', async () => {
+    const changed = await send<VolumeView>('PATCH', '/volumes/v1', { durability: 'writethrough' });
+    expect(changed.status).to.equal(200);
+    expect(changed.body.durability).to.equal('writethrough');
+    const refused = await send<ErrorView>('PATCH', '/volumes/v1', { durability: 'maybe' });
+    expect(refused.status).to.equal(400);
+    expect(refused.body.message).to.contain('durability');
   });
 
   it('pool: changes reach the manager in its units', async () => {

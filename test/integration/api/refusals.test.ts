@@ -256,7 +256,7 @@ describe('api: refusals', () => {
     expect((await refused('/executor/x')).status).to.equal(404);
     const wrong = await refused('/v1/volumes/db', { method: 'PUT' });
     expect(wrong.status).to.equal(405);
-    expect(wrong.headers.get('allow')).to.equal('DELETE, GET, HEAD');
+    expect(wrong.headers.get('allow')).to.equal('DELETE, GET, HEAD, PATCH');
     expect(wrong.body.message).to.include('does not take PUT');
     expect((await refused('/health', { method: 'POST' })).status).to.equal(405);
   });

@@ -131,6 +131,7 @@ export class TestCluster {
       generation: 1,
       attachedTo: this.nodes[options.attachedTo]?.id ?? null,
       isFull: false,
+      durability: 'flush',
     };
     this.setMap({ nodes, disks, pgs, volumes: [volume], nextVolume: 2 });
     await this.until('the volume is being served', () => {

@@ -153,6 +153,7 @@ const MAP: ManagerMessage = {
         generation: 2,
         attachedTo: nodeId(0),
         isFull: false,
+        durability: 'writethrough',
       },
     ],
     nextVolume: 2,

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { Command } from '../../../scheduler/core/contract.ts';
+import { buildMap } from '../../../scheduler/core/map.ts';
 import type { DiskId, JobId, NodeId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB, VOLUME_BYTES_MAX } from '../../../shared/base/units.ts';
 import { SimulatedCluster } from '../../scenarios/manager/simulated-cluster.ts';
@@ -47,6 +48,11 @@ describe('commands: create-volume', () => {
       /^unavailable: Cannot place 4 replicas in pool "default": 3 nodes/,
     ],
     [
+      'unknown durability',
+      { durability: 'maybe' as 'flush' },
+      /^invalid-argument: Field "durability" is "maybe", allowed: flush or writethrough$/,
+    ],
+    [
       'unknown pool',
       { pool: 'fast' },
       /^invalid-argument: Field "pool" is "fast", allowed: one of "default"$/,
@@ -88,6 +94,27 @@ describe('commands: create-volume', () => {
     const cluster = boot();
     cluster.must({ kind: 'delete-volume', volume: 1 as VolumeId, isForced: false });
     expect(cluster.createVolume('taken')).to.equal(2);
+  });
+});
+
+describe('commands: update-volume', () => {
+  const volume = 1 as VolumeId;
+
+  it('commands: update-volume of durability, in the map and in an event', () => {
+    const cluster = boot();
+    expect([...cluster.state.facts.volumes.values()][0]?.durability).to.equal('flush');
+    cluster.must({ kind: 'update-volume', volume, changes: { durability: 'writethrough' } });
+    expect(buildMap(cluster.state.facts, 1).volumes[0]?.durability).to.equal('writethrough');
+    const messages = [...cluster.state.facts.events.values()].map((event) => event.message);
+    expect(messages.at(-1)).to.contain('durability is writethrough now');
+  });
+
+  it('commands: update-volume of an unknown volume or to an unknown word, refused', () => {
+    const cluster = boot();
+    const changes = { durability: 'maybe' as 'flush' };
+    expect(cluster.refusal({ kind: 'update-volume', volume, changes })).to.match(/"durability"/);
+    const unknown = { kind: 'update-volume', volume: 9 as VolumeId, changes: {} } as const;
+    expect(cluster.refusal(unknown)).to.equal('not-found: There is no volume v9');
   });
 });
 
