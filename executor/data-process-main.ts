@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { describeError } from '../shared/base/errors.ts';
+import { readBootId } from '../shared/node/boot-id.ts';
 import { systemClock } from '../shared/node/clock.ts';
 import { LinuxDisk } from '../shared/node/linux-disk.ts';
 import { LocalNetwork, routeNetwork } from '../shared/node/local-network.ts';
@@ -57,6 +58,7 @@ async function start(message: DataProcessStart, log: Log): Promise<Running> {
     log,
     pool,
   );
+  const bootId = readBootId();
   const local = new LocalNetwork((action) => process.nextTick(action));
   const tcp = new TcpNetwork(await chooseReceiveMode());
   const plane = new NodeDataPlane(
@@ -78,6 +80,7 @@ async function start(message: DataProcessStart, log: Log): Promise<Running> {
             uuid: disk.uuid,
             capacityBytes: disk.capacityBytes,
             create: true,
+            bootId,
           },
           { disk: new LinuxDisk(disk.path), clock: systemClock, log },
         ),

@@ -18,6 +18,7 @@ import { NO_SLOT } from './journal-records.ts';
 import { SLOTS_PER_SLAB, slabName, slotOffset } from './slab-files.ts';
 import { StampKeeper } from './stamp-keeper.ts';
 import type { StoreCore } from './store-core.ts';
+import { lifeChange } from './store-life.ts';
 import type {
   Done,
   ExtentAddress,
@@ -39,6 +40,7 @@ const CLOSE_WAIT_MS = 30_000;
 export class DiskExtentStore implements ExtentStore {
   readonly uuid: string;
   readonly diskId: number;
+  readonly incarnation: number;
   readonly #core: StoreCore;
   readonly #checkpoint: Checkpoint;
   readonly #reader: BlockReader;
@@ -52,6 +54,7 @@ export class DiskExtentStore implements ExtentStore {
     this.#core = core;
     this.uuid = core.parts.options.uuid;
     this.diskId = core.parts.options.diskId;
+    this.incarnation = core.parts.life.incarnation;
     const rebuilder = new ChecksumRebuilder(core);
     const stamps = new StampKeeper(core, rebuilder);
     this.#checkpoint = new Checkpoint(core);
@@ -309,12 +312,15 @@ export class DiskExtentStore implements ExtentStore {
     });
   }
 
-  /** No journal file is needed any more: that is what a clean end looks like. */
+  /** No journal file is needed any more, and no boot either: that is what a clean end looks like. */
   async #markClean(): Promise<void> {
     const { parts, journal } = this.#core;
-    const change = { key: JOURNAL_KEY, value: encodeNumber(journal.number + 1) };
+    const changes = [
+      { key: JOURNAL_KEY, value: encodeNumber(journal.number + 1) },
+      lifeChange({ ...parts.life, isOpen: false }),
+    ];
     await new Promise<void>((resolve, reject) => {
-      parts.index.commit([change], (failure) => {
+      parts.index.commit(changes, (failure) => {
         if (failure === null) resolve();
         else
           reject(

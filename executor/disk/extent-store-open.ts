@@ -5,7 +5,7 @@
 import { crc32c } from '../../shared/base/crc32c.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { EXTENT_BYTES, formatBytes } from '../../shared/base/units.ts';
-import type { Disk } from '../../shared/ports.ts';
+import type { Disk, DiskIndex, IndexChange } from '../../shared/ports.ts';
 import { DiskError } from '../../shared/ports.ts';
 import { DiskExtentStore } from './disk-extent-store.ts';
 import { ExtentCatalog } from './extent-catalog.ts';
@@ -20,6 +20,7 @@ import { SLOTS_PER_SLAB, SlabFiles } from './slab-files.ts';
 import { SlotAllocator } from './slot-allocator.ts';
 import type { StoreParts } from './store-core.ts';
 import { StoreCore } from './store-core.ts';
+import { nextLife } from './store-life.ts';
 import {
   CAPACITY_BYTES_MAX,
   DEFAULT_TUNING,
@@ -31,6 +32,8 @@ import { decodeSuperblock, encodeSuperblock, SUPERBLOCK_NAME } from './superbloc
 import { TableCache } from './table-cache.ts';
 
 const INDEX_NAME = 'index';
+/** For callers that name no boot. */
+const ONE_BOOT = 'one';
 
 /**
  * Rejects with a `StorageError`: `foreign-data` (another disk, cluster, program or version), `corrupt`,
@@ -102,6 +105,7 @@ async function open(
   const tables = new TableCache(catalog, tuning.tableCacheCount);
   const slabs = new SlabFiles(disk);
   const index = disk.openIndex(INDEX_NAME);
+  const { life, change, isMemoryLost } = await readLife(options, modules, index);
   const parts: StoreParts = {
     options,
     tuning,
@@ -115,6 +119,7 @@ async function open(
     holds: new RangeHolds(catalog),
     epochs: new Map(),
     generations: new Map(),
+    life,
   };
   try {
     const firstNeeded = loadIndex(parts);
@@ -130,6 +135,13 @@ async function open(
     const core = assemble(parts, { ...owner, slotCount, firstNeeded, trail, sizes });
     const store = new DiskExtentStore(core);
     if (trail !== null && replayed !== null) await finishRecovery(core, store, trail, replayed);
+    if (change !== null) await saveLife(index, change);
+    if (isMemoryLost) {
+      log('warn', 'Disk lost its memory with the power of the machine', {
+        disk: options.diskId,
+        incarnation: life.incarnation,
+      });
+    }
     return store;
   } catch (error) {
     slabs.close();
@@ -154,6 +166,33 @@ async function finishRecovery(
     records: trail.recordCount,
     undoneBlocks: replayed.undoneBlocks,
     dirtyExtents: core.catalog.dirtyCount,
+  });
+}
+
+/** Closes the index again when its record is damaged. */
+async function readLife(
+  { bootId = ONE_BOOT, uuid }: StoreOptions,
+  { clock }: StoreModules,
+  index: DiskIndex,
+): Promise<ReturnType<typeof nextLife>> {
+  try {
+    return nextLife(index, { bootId, uuid, wallMs: clock.wall() });
+  } catch (error) {
+    await index.close();
+    throw error;
+  }
+}
+
+/** Before the store serves: a second power loss must not find the record of the boot before. */
+function saveLife(index: DiskIndex, change: IndexChange): Promise<void> {
+  return new Promise((resolve, reject) => {
+    index.commit([change], (failure) => {
+      if (failure === null) resolve();
+      else {
+        const what = `Recording the boot failed: ${failure.message}`;
+        reject(new StorageError('disk-failed', what, { code: failure.code }));
+      }
+    });
   });
 }
 

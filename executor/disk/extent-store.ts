@@ -26,6 +26,10 @@ import type {
 export interface ExtentStore {
   readonly uuid: string;
   readonly diskId: number;
+  /**
+   * Another one than before: acked writes that were not flushed may be gone (store-life.ts). 1 to 2^32 - 1.
+   */
+  readonly incarnation: number;
   /** Why the store failed; null while it serves. */
   readonly failure: string | null;
   /** Called once, when the store fails. */

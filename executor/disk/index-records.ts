@@ -7,6 +7,7 @@
  *     p pg                    epoch
  *     g volume                generation
  *     m                       number of the first journal file that is still needed
+ *     i                       incarnation, and the boot on which the store is open (store-life.ts)
  *
  * `e` is apart from `t` so that opening a disk reads 24 bytes per extent and not 4 KiB. LMDB checks
  * no contents: `e` and `t` end in a CRC32C of their own.
@@ -46,6 +47,7 @@ export const tableKey = (address: ExtentAddress): Buffer =>
 export const epochKey = (pg: number): Buffer => key('p', pg);
 export const generationKey = (volume: number): Buffer => key('g', volume);
 export const JOURNAL_KEY: Buffer = key('m');
+export const LIFE_KEY: Buffer = key('i');
 
 /** Half-open bounds of all keys with the letter. */
 export function keysOf(letter: 'e' | 'p' | 'g'): { readonly from: Buffer; readonly to: Buffer } {

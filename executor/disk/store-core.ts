@@ -22,6 +22,7 @@ import { PRESENCE_BYTES, presenceAt, runEnd, setPresence } from './presence.ts';
 import type { RangeHolds } from './range-holds.ts';
 import type { SlabFiles } from './slab-files.ts';
 import type { SlotAllocator } from './slot-allocator.ts';
+import type { StoreLife } from './store-life.ts';
 import { SETTLE_BYTES } from './store-tuning.ts';
 import type { Done, ExtentAddress, StoreOptions, StoreTuning } from './store-types.ts';
 import type { TableCache } from './table-cache.ts';
@@ -39,6 +40,7 @@ export interface StoreParts {
   readonly slabs: SlabFiles;
   readonly epochs: Map<number, number>;
   readonly generations: Map<number, number>;
+  readonly life: StoreLife;
 }
 
 export class StoreCore {

@@ -17,6 +17,11 @@ export interface StoreOptions {
   readonly capacityBytes: number;
   /** An empty directory becomes a new store; without it, that is an error. */
   readonly create: boolean;
+  /**
+   * Differs with every boot of the machine; empty when it cannot be told, which counts as another boot
+   * each time. Absent: one boot for ever, for callers that lose no power.
+   */
+  readonly bootId?: string;
   readonly tuning?: Partial<StoreTuning>;
 }
 

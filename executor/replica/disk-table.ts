@@ -161,5 +161,6 @@ function reportOf(entry: Entry): DiskReport {
     extentCount: usage?.extentCount ?? 0,
     dirtyExtentCount: usage?.dirtyExtentCount ?? 0,
     checksumErrorCount: usage?.checksumErrorCount ?? 0,
+    incarnation: disk?.store.incarnation ?? 0,
   };
 }

@@ -23,6 +23,8 @@ export interface DataProcessModules {
   readonly network: SimulatedNetwork;
   readonly trace: Trace;
   findDisk(path: string): Disk;
+  /** Of the machine: another one after each power loss. */
+  bootId(): string;
   currentMap(): ClusterMap | null;
   onListening(): void;
   /** What happens to the disks' operations when the process dies. */
@@ -245,6 +247,7 @@ export class SimulatedDataProcess implements DataPlane {
               uuid: disk.uuid,
               capacityBytes: disk.capacityBytes,
               create: true,
+              bootId: this.#modules.bootId(),
             },
             { disk: findDisk(disk.path), clock, log },
           );

@@ -51,6 +51,7 @@ export class SimulatedNode {
   #container: Container | null = null;
   #isPowered = true;
   #incarnations = 0;
+  #boots = 1;
 
   constructor(options: NodeOptions, modules: NodeModules) {
     this.host = options.host;
@@ -63,6 +64,10 @@ export class SimulatedNode {
       this.disks.set(path, this.#makeDisk(path));
     }
     modules.mesos.addAgent(options.host, resources, this);
+  }
+
+  get bootId(): string {
+    return `${this.host}/${this.#boots}`;
   }
 
   get isPowered(): boolean {
@@ -106,6 +111,7 @@ export class SimulatedNode {
     if (!this.#isPowered) return;
     this.#modules.trace.add(this.host, '! power is lost');
     this.#isPowered = false;
+    this.#boots += 1;
     this.#container?.destroy(true);
     this.#container = null;
     this.#modules.network.host(this.host).crash(true);
@@ -236,6 +242,7 @@ class Container implements ContainerHooks {
       network,
       trace,
       findDisk: (path) => present(this.#place.node.disks.get(path), path),
+      bootId: () => this.#place.node.bootId,
       currentMap: () => agent.map,
       onListening: () => agent.onDataAddressChanged(),
       onCrash: () => {
