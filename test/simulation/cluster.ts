@@ -10,6 +10,8 @@ import type { State } from '../../scheduler/core/state.ts';
 import { Scheduler } from '../../scheduler/scheduler.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { Prng } from '../../shared/base/prng.ts';
+import { ClusterWatch } from './cluster-watch.ts';
+import { MachineClock } from './machine-clock.ts';
 import { ProcessClock } from './process-clock.ts';
 import { SimulatedControl, type SimulatedControlServer } from './simulated-control.ts';
 import { type MesosSubscription, SCHEDULER_HOST, SimulatedMesos } from './simulated-mesos.ts';
@@ -93,6 +95,7 @@ export class Cluster {
   readonly control: SimulatedControl;
   readonly mesos: SimulatedMesos;
   readonly store: SimulatedStore;
+  readonly watch: ClusterWatch;
   readonly nodes: SimulatedNode[] = [];
   /** Called with the manager's state after each of its commits. */
   onCommit: (state: State) => void = () => undefined;
@@ -114,18 +117,20 @@ export class Cluster {
     this.control = new SimulatedControl({ clock, network, random: this.random.fork('control') });
     this.mesos = new SimulatedMesos({ clock, network, trace, random: this.random.fork('mesos') });
     this.store = new SimulatedStore(clock, this.random.fork('store'));
+    this.watch = new ClusterWatch(clock, (what) => this.onViolation(what));
+    this.store.onCommitted = (changes) => this.watch.onCommitted(changes);
     for (let index = 0; index < options.nodeCount; index += 1) this.addNode();
   }
 
   addNode(): SimulatedNode {
     const { disksPerNode, diskMiB, diskLatencyMs, clockSkew } = this.options;
-    const { clock, network, control, mesos, trace } = this;
+    const { clock, network, control, mesos, trace, watch } = this;
     const host = `host${this.nodes.length + 1}`;
     const random = this.random.fork(host);
     const clockRate = 1 + (random.fraction() * 2 - 1) * clockSkew;
     const node = new SimulatedNode(
       { host, diskCount: disksPerNode, diskMiB, diskLatencyMs, clockRate },
-      { clock, network, control, mesos, trace, random },
+      { clock, network, control, mesos, trace, watch, random },
     );
     this.nodes.push(node);
     return node;
@@ -147,7 +152,7 @@ export class Cluster {
   startScheduler(): void {
     if (this.#life !== null) return;
     const life: SchedulerLife = {
-      clock: new ProcessClock(this.clock),
+      clock: new ProcessClock(new MachineClock(this.clock)),
       scheduler: null,
       control: null,
       mesos: null,
@@ -172,6 +177,24 @@ export class Cluster {
     this.#end(life);
   }
 
+  /**
+   * The process is stopped, with effects under way, and another one leads; after `ms` it goes on and
+   * has to find that out.
+   */
+  usurpScheduler(ms: number): void {
+    const life = this.#life;
+    if (life === null) return;
+    this.trace.add(SCHEDULER_HOST, '! scheduler is stopped, another one begins');
+    life.clock.stop();
+    this.#life = null;
+    this.startScheduler();
+    this.clock.after(ms, () => {
+      if (life.isOver) return;
+      this.trace.add(SCHEDULER_HOST, '! the stopped scheduler goes on');
+      life.clock.goOn();
+    });
+  }
+
   /** The answer of the manager; `unavailable` when it dies or does not answer. */
   execute(command: Command): Promise<CommandResult> {
     const { scheduler } = this;
@@ -190,7 +213,7 @@ export class Cluster {
   }
 
   async #lead(life: SchedulerLife, number: number): Promise<void> {
-    const store = this.store.open();
+    const store = this.store.open((action) => life.clock.whenRunning(action));
     const { term } = await store.campaign();
     const snapshot = await store.load();
     if (life.isOver) return;
@@ -199,7 +222,7 @@ export class Cluster {
     const options = { ...managerOptions(this.options), controlAddress: address };
     const setup = { options, entries: snapshot.entries, term, newClusterId: CLUSTER_ID };
     const state = createState(setup, { ms: clock.now(), wallMs: clock.wall() });
-    life.control = this.control.serve(address, {
+    life.control = this.control.serve(address, clock, {
       onMessage: (session, message) => {
         if (message.kind === 'hello') {
           scheduler.post({ kind: 'node-hello', session, hello: message.hello });
@@ -223,7 +246,9 @@ export class Cluster {
       },
     });
     life.scheduler = scheduler;
-    scheduler.subscribe(() => this.onCommit(state));
+    scheduler.subscribe(() => {
+      if (this.#life === life) this.onCommit(state);
+    });
     scheduler.start();
     this.#subscribe(life, scheduler);
   }
@@ -233,10 +258,12 @@ export class Cluster {
     const { frameworkId } = mesosSubscription(scheduler.state);
     life.mesos = this.mesos.subscribe(
       {
-        onEvent: (event) => scheduler.post({ kind: 'mesos', event }),
+        onEvent: (event) => {
+          life.clock.whenRunning(() => scheduler.post({ kind: 'mesos', event }));
+        },
         onDisconnected: (reason) => {
           life.mesos = null;
-          scheduler.post({ kind: 'mesos-disconnected', reason });
+          life.clock.whenRunning(() => scheduler.post({ kind: 'mesos-disconnected', reason }));
           life.clock.after(RESUBSCRIBE_MS, () => this.#subscribe(life, scheduler));
         },
       },

@@ -1,32 +1,54 @@
 /**
- * The clock of one simulated process: its timers die with it. It may run a little faster or slower than
- * simulated time, as the clocks of real machines do.
+ * The clock of one simulated process: its timers die with it. While the process is stopped (as by
+ * SIGSTOP, or starved by its machine) nothing that waits for it happens; all of it does, late and in
+ * order, when it goes on.
  */
 import type { Clock, Timer } from '../../shared/ports.ts';
 
-/** Rounding must not make a timer fire before its time on the process's own clock. */
-const ROUNDING_MS = 1e-6;
-
 export class ProcessClock implements Clock {
   readonly #clock: Clock;
-  readonly #rate: number;
   #isDead = false;
+  /** What waits for a stopped process; null while it runs. */
+  #held: (() => void)[] | null = null;
 
-  constructor(clock: Clock, rate = 1) {
+  /** `clock`: of the machine. */
+  constructor(clock: Clock) {
     this.#clock = clock;
-    this.#rate = rate;
   }
 
   get isDead(): boolean {
     return this.#isDead;
   }
 
+  get isStopped(): boolean {
+    return this.#held !== null;
+  }
+
   kill(): void {
     this.#isDead = true;
+    this.#held = null;
+  }
+
+  stop(): void {
+    if (!this.#isDead) this.#held ??= [];
+  }
+
+  goOn(): void {
+    const held = this.#held;
+    this.#held = null;
+    // Each in a turn of its own, before anything that comes later.
+    for (const action of held ?? []) this.#clock.after(0, action);
+  }
+
+  /** At once, or when the process goes on; never when it is dead. */
+  whenRunning(action: () => void): void {
+    if (this.#isDead) return;
+    if (this.#held === null) action();
+    else this.#held.push(() => this.whenRunning(action));
   }
 
   now(): number {
-    return this.#clock.now() * this.#rate;
+    return this.#clock.now();
   }
 
   wall(): number {
@@ -34,8 +56,20 @@ export class ProcessClock implements Clock {
   }
 
   after(ms: number, action: () => void): Timer {
-    return this.#clock.after(Math.max(0, ms) / this.#rate + ROUNDING_MS, () => {
-      if (!this.#isDead) action();
+    let isCancelled = false;
+    const run = (): void => {
+      if (!isCancelled) action();
+    };
+    const timer = this.#clock.after(ms, () => {
+      if (this.#held === null) {
+        if (!this.#isDead && !isCancelled) action();
+      } else this.whenRunning(run);
     });
+    return {
+      cancel: () => {
+        isCancelled = true;
+        timer.cancel();
+      },
+    };
   }
 }

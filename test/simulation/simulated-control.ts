@@ -26,10 +26,15 @@ export interface SimulatedControlServer extends ControlPort {
 
 type GrantHandler = (request: GrantRequest) => GrantReply;
 
+interface Granter {
+  readonly clock: ProcessClock;
+  readonly handler: GrantHandler;
+}
+
 export class SimulatedControl {
   readonly #modules: PathModules;
   readonly #servers = new Map<string, Server>();
-  readonly #grants = new Map<string, GrantHandler>();
+  readonly #grants = new Map<string, Granter>();
   readonly #links = new Set<Link>();
   /** Longest time that one message takes. */
   delayMsMax = 2;
@@ -38,8 +43,12 @@ export class SimulatedControl {
     this.#modules = modules;
   }
 
-  serve(address: string, handlers: ControlServerHandlers): SimulatedControlServer {
-    const server: Server = { handlers, links: new Map(), nextSession: 1 };
+  serve(
+    address: string,
+    clock: ProcessClock,
+    handlers: ControlServerHandlers,
+  ): SimulatedControlServer {
+    const server: Server = { handlers, clock, links: new Map(), nextSession: 1 };
     this.#servers.set(address, server);
     return {
       send: (session, message) => server.links.get(session)?.sendDown(message),
@@ -52,10 +61,11 @@ export class SimulatedControl {
   }
 
   /** Answers grants at `address` until the returned function is called. */
-  serveGrants(address: string, handler: GrantHandler): () => void {
-    this.#grants.set(address, handler);
+  serveGrants(address: string, clock: ProcessClock, handler: GrantHandler): () => void {
+    const granter = { clock, handler };
+    this.#grants.set(address, granter);
     return () => {
-      if (this.#grants.get(address) === handler) this.#grants.delete(address);
+      if (this.#grants.get(address) === granter) this.#grants.delete(address);
     };
   }
 
@@ -96,19 +106,26 @@ export class SimulatedControl {
     const finish = (reply: GrantReply | null): void => {
       if (isDone || from.clock.isDead) return;
       isDone = true;
-      done(reply);
+      from.clock.whenRunning(() => done(reply));
     };
     from.clock.after(timeoutMs, () => finish(null));
     there.send(() => {
-      const handler = this.#grants.get(from.address);
-      const reply = handler === undefined ? null : handler(request);
-      back.send(() => finish(reply));
+      const granter = this.#grants.get(from.address);
+      if (granter === undefined) back.send(() => finish(null));
+      else {
+        // A stopped process answers late.
+        granter.clock.whenRunning(() => {
+          const reply = granter.handler(request);
+          back.send(() => finish(reply));
+        });
+      }
     });
   }
 }
 
 interface Server {
   readonly handlers: ControlServerHandlers;
+  readonly clock: ProcessClock;
   readonly links: Map<string, Link>;
   nextSession: number;
 }
@@ -163,8 +180,9 @@ class Link implements ControlLink {
   send(message: NodeMessage): void {
     if (this.#isNodeClosed) return;
     this.#up.send(() => {
-      if (this.#server === null) this.#down.send(() => this.#endNode('connection reset'));
-      else this.#server.handlers.onMessage(this.#session, message);
+      const server = this.#server;
+      if (server === null) this.#down.send(() => this.#endNode('connection reset'));
+      else server.clock.whenRunning(() => server.handlers.onMessage(this.#session, message));
     });
   }
 
@@ -184,8 +202,12 @@ class Link implements ControlLink {
 
   sendDown(message: ManagerMessage): void {
     this.#down.send(() => {
-      if (!this.#isNodeClosed && !this.#place.clock.isDead) this.#handlers.onMessage(message);
-      else this.#up.send(() => this.#endServer('connection reset'));
+      const { clock } = this.#place;
+      if (!this.#isNodeClosed && !clock.isDead) {
+        clock.whenRunning(() => {
+          if (!this.#isNodeClosed) this.#handlers.onMessage(message);
+        });
+      } else this.#up.send(() => this.#endServer('connection reset'));
     });
   }
 
@@ -208,7 +230,7 @@ class Link implements ControlLink {
     const server = this.#server;
     if (server === null) return;
     this.#forgetServer();
-    server.handlers.onClose(this.#session, reason);
+    server.clock.whenRunning(() => server.handlers.onClose(this.#session, reason));
   }
 
   #forgetServer(): void {
@@ -220,7 +242,7 @@ class Link implements ControlLink {
     if (this.#isNodeClosed) return;
     this.#isNodeClosed = true;
     this.onGone();
-    if (!this.#place.clock.isDead) this.#handlers.onClose(reason);
+    this.#place.clock.whenRunning(() => this.#handlers.onClose(reason));
   }
 }
 

@@ -12,16 +12,18 @@ import type { DiskId, NodeId } from '../../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta, MapVolume } from '../../shared/model/cluster-map.ts';
 import { type DiskReport, EMPTY_REPORT, type NodeReport } from '../../shared/model/node-report.ts';
 import type { Clock, Disk } from '../../shared/ports.ts';
+import type { ClusterWatch } from './cluster-watch.ts';
+import { observeNetwork } from './observed-ports.ts';
 import { ProcessClock } from './process-clock.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
 import type { Trace } from './trace.ts';
 
 export interface DataProcessModules {
-  /** Of the machine: every process here runs at this pace. */
+  /** Of the machine: every process here runs at its pace. */
   readonly clock: Clock;
-  readonly clockRate: number;
   readonly network: SimulatedNetwork;
   readonly trace: Trace;
+  readonly watch: ClusterWatch;
   findDisk(path: string): Disk;
   /** Of the machine: another one after each power loss. */
   bootId(): string;
@@ -29,6 +31,8 @@ export interface DataProcessModules {
   onListening(): void;
   /** What happens to the disks' operations when the process dies. */
   onCrash(): void;
+  /** Its connections and disks' operations wait while it is stopped. */
+  onStopped(isStopped: boolean): void;
 }
 
 /** A volume served on this node, as a local client finds it. */
@@ -70,6 +74,8 @@ export class SimulatedDataProcess implements DataPlane {
   /** By volume; empty while no process runs. */
   readonly served = new Map<number, ServedVolume>();
   readonly stores = new Map<number, ExtentStore>();
+  /** When it last went on after a stop. */
+  lastStopMs = Number.NEGATIVE_INFINITY;
   /** Counts processes: whoever waits for one that died learns it from here. */
   incarnation = 0;
 
@@ -109,6 +115,31 @@ export class SimulatedDataProcess implements DataPlane {
     if (this.#executorClock.isDead || this.#isClosing) return;
     this.#urgent?.();
     this.#executorClock.after(RESTART_MS, () => this.#spawn());
+  }
+
+  /** As by SIGSTOP: what waits for the process waits on, and all of it happens late. */
+  stop(): void {
+    const child = this.#child;
+    if (child === null || child.clock.isStopped) return;
+    child.clock.stop();
+    this.#modules.onStopped(true);
+  }
+
+  goOn(): void {
+    const child = this.#child;
+    if (child === null || !child.clock.isStopped) return;
+    this.lastStopMs = this.#modules.clock.now();
+    this.#modules.onStopped(false);
+    child.clock.goOn();
+  }
+
+  get isStopped(): boolean {
+    return this.#child?.clock.isStopped === true;
+  }
+
+  /** For local clients: at once, or when the process goes on; never when it dies before. */
+  whenRunning(action: () => void): void {
+    this.#child?.clock.whenRunning(action);
   }
 
   /** With its executor, for good. */
@@ -179,7 +210,7 @@ export class SimulatedDataProcess implements DataPlane {
   #spawn(): void {
     this.#startCount += 1;
     if (this.#isClosing) return;
-    const clock = new ProcessClock(this.#modules.clock, this.#modules.clockRate);
+    const clock = new ProcessClock(this.#modules.clock);
     const child: Child = { plane: this.#createPlane(clock), clock, isListening: false };
     this.#child = child;
     const whenAlive = (): boolean => this.#child === child;
@@ -226,7 +257,7 @@ export class SimulatedDataProcess implements DataPlane {
   }
 
   #createPlane(clock: ProcessClock): NodeDataPlane {
-    const { network, trace, findDisk } = this.#modules;
+    const { network, trace, watch, findDisk } = this.#modules;
     const log = trace.log(this.#host);
     return new NodeDataPlane(
       {
@@ -238,7 +269,9 @@ export class SimulatedDataProcess implements DataPlane {
       {
         clock,
         log,
-        network: network.host(this.#host),
+        network: observeNetwork(network.host(this.#host), this.#host, (host) =>
+          watch.replicas.observe(host),
+        ),
         openStore: async (disk) => {
           const store = await openExtentStore(
             {

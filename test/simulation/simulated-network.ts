@@ -98,6 +98,8 @@ export class SimulatedHost implements Network {
   /** False from a silent crash until something listens again: nothing answers, not even a reset. */
   isUp = true;
   #local: LocalNetwork;
+  /** What arrives while the host's process is stopped; null while it runs. */
+  #held: (() => void)[] | null = null;
   #nextPort = 7400;
 
   constructor(network: SimulatedNetwork, name: string) {
@@ -140,10 +142,28 @@ export class SimulatedHost implements Network {
 
   /** Every process of the host is gone. `isSilent`: like power loss, the others are not told. */
   crash(isSilent: boolean): void {
+    this.#held = null;
     this.listeners.clear();
     this.isUp = !isSilent;
     for (const end of [...this.ends]) end.vanish(isSilent);
     this.#local = this.#makeLocal();
+  }
+
+  /** The process of the host is stopped: what arrives waits in its sockets. */
+  stop(): void {
+    this.#held ??= [];
+  }
+
+  goOn(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const action of held) this.deliver(action);
+  }
+
+  /** Hands something that arrived to the process, at once or when it goes on. */
+  deliver(action: () => void): void {
+    if (this.#held === null) action();
+    else this.#held.push(action);
   }
 
   /** Resets every connection between this host and `other`. */
@@ -153,7 +173,7 @@ export class SimulatedHost implements Network {
 
   #makeLocal(): LocalNetwork {
     return new LocalNetwork((action) => {
-      this.#network.clock.after(0, action);
+      this.#network.clock.after(0, () => this.deliver(action));
     });
   }
 }
@@ -195,12 +215,16 @@ class SimulatedEnd implements Connection {
         this.#answer(() => this.#end('Connection refused'));
         return;
       }
-      const far = new SimulatedEnd(network, target, this.#host.name, `${this.#host.name}:0`);
-      far.localPort = port;
-      far.other = this;
-      far.handlers = accept(far);
-      this.#answer(() => this.#connected(far));
+      target.deliver(() => this.#accepted(target, port, accept));
     });
+  }
+
+  #accepted(target: SimulatedHost, port: number, accept: Accept): void {
+    const far = new SimulatedEnd(this.#network, target, this.#host.name, `${this.#host.name}:0`);
+    far.localPort = port;
+    far.other = this;
+    far.handlers = accept(far);
+    this.#answer(() => this.#connected(far));
   }
 
   send(frame: DataFrame): void {
@@ -243,6 +267,10 @@ class SimulatedEnd implements Connection {
   }
 
   #receive(frame: DataFrame): void {
+    this.#host.deliver(() => this.#take(frame));
+  }
+
+  #take(frame: DataFrame): void {
     if (this.#isClosed) {
       // A machine that came back knows nothing of its old connections and resets them.
       const far = this.other;
@@ -261,7 +289,9 @@ class SimulatedEnd implements Connection {
     this.#isClosed = true;
     this.#deadline?.cancel();
     this.#host.ends.delete(this);
-    this.#network.clock.after(0, () => this.handlers?.onClose(reason));
+    this.#network.clock.after(0, () => {
+      this.#host.deliver(() => this.handlers?.onClose(reason));
+    });
   }
 
   /** In order after the one before, unless the way is blocked by then. */

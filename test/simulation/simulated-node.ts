@@ -10,6 +10,9 @@ import type { Prng } from '../../shared/base/prng.ts';
 import { MiB } from '../../shared/base/units.ts';
 import type { Resource, TaskInfo } from '../../shared/mesos/messages.ts';
 import { mount, scalar } from '../unit/offers/agent-model.ts';
+import { MachineClock } from './machine-clock.ts';
+import type { ClusterWatch } from './cluster-watch.ts';
+import { observeDialer } from './observed-ports.ts';
 import { ProcessClock } from './process-clock.ts';
 import type { ContainerHooks, ContainerReporter } from './simulated-agent.ts';
 import type { SimulatedControl } from './simulated-control.ts';
@@ -27,6 +30,7 @@ export interface NodeModules {
   readonly control: SimulatedControl;
   readonly mesos: SimulatedMesos;
   readonly trace: Trace;
+  readonly watch: ClusterWatch;
 }
 
 export interface NodeOptions {
@@ -48,6 +52,7 @@ export class SimulatedNode {
   readonly disks = new Map<string, SimulatedDisk>();
   readonly #options: NodeOptions;
   readonly #modules: NodeModules;
+  readonly clock: MachineClock;
   #container: Container | null = null;
   #isPowered = true;
   #incarnations = 0;
@@ -57,6 +62,7 @@ export class SimulatedNode {
     this.host = options.host;
     this.#options = options;
     this.#modules = modules;
+    this.clock = new MachineClock(modules.clock, options.clockRate);
     const resources: Resource[] = [scalar('cpus', 4), scalar('mem', 8192)];
     for (let index = 0; index < options.diskCount; index += 1) {
       const path = `/mnt/${options.host}-${index}`;
@@ -95,6 +101,24 @@ export class SimulatedNode {
     );
     this.#container = container;
     return container;
+  }
+
+  /** The executor's process is stopped, its data process is not. */
+  stopExecutor(): void {
+    this.#modules.trace.add(this.host, '! executor is stopped');
+    this.#container?.clock.stop();
+  }
+
+  stopDataProcess(): void {
+    this.#modules.trace.add(this.host, '! data process is stopped');
+    this.dataProcess?.stop();
+  }
+
+  /** Whatever is stopped goes on. */
+  goOn(): void {
+    this.#modules.trace.add(this.host, '! processes go on');
+    this.#container?.clock.goOn();
+    this.dataProcess?.goOn();
   }
 
   crashDataProcess(): void {
@@ -150,7 +174,7 @@ class Container implements ContainerHooks {
   readonly #options: NodeOptions;
   readonly #modules: NodeModules;
   readonly #reporter: ContainerReporter;
-  readonly #clock: ProcessClock;
+  readonly clock: ProcessClock;
   readonly #executor: Executor;
   /** Where Mesos put the persistent volumes: container path to the root of the device. */
   readonly #volumes = new Map<string, string>();
@@ -167,9 +191,9 @@ class Container implements ContainerHooks {
     this.#options = options;
     this.#modules = modules;
     this.#reporter = reporter;
-    this.#clock = new ProcessClock(modules.clock, options.clockRate);
+    this.clock = new ProcessClock(place.node.clock);
     this.#executor = new Executor({
-      clock: this.#clock,
+      clock: this.clock,
       log: modules.trace.log(options.host),
       reporter: {
         update: (taskId, state, { message }) => {
@@ -183,7 +207,8 @@ class Container implements ContainerHooks {
       resolveVolume: (path) => present(this.#volumes.get(path), `volume ${path}`),
       onFinished: () => this.destroy(),
     });
-    this.#stopGrants = modules.control.serveGrants(`${options.host}:${GRANT_PORT}`, (request) => {
+    const grantAddress = `${options.host}:${GRANT_PORT}`;
+    this.#stopGrants = modules.control.serveGrants(grantAddress, this.clock, (request) => {
       const agent = this.#executor.parts?.agent;
       if (agent !== undefined) return agent.handleGrant(request);
       const reason = 'this node has no disks yet';
@@ -199,28 +224,28 @@ class Container implements ContainerHooks {
         this.#volumes.set(disk.volume.container_path, root);
       }
     }
-    this.#executor.onLaunch(task);
+    this.clock.whenRunning(() => this.#executor.onLaunch(task));
   }
 
   kill(taskId: string): void {
     if (this.#isOver) return;
-    this.#executor.onKill(taskId);
+    this.clock.whenRunning(() => this.#executor.onKill(taskId));
   }
 
   message(data: Buffer): void {
     if (this.#isOver) return;
-    this.#executor.onMessage(data);
+    this.clock.whenRunning(() => this.#executor.onMessage(data));
   }
 
   shutdown(): void {
     if (this.#isOver) return;
-    void this.#executor.shutdown('the agent asked for it');
+    this.clock.whenRunning(() => void this.#executor.shutdown('the agent asked for it'));
   }
 
   destroy(isSilent = false): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#clock.kill();
+    this.clock.kill();
     this.#stopGrants();
     this.dataProcess?.destroy();
     this.dataProcess = null;
@@ -233,14 +258,14 @@ class Container implements ContainerHooks {
     clusterId: string,
     node: NodeId,
   ): { agent: NodeAgent; dataPlane: SimulatedDataProcess } {
-    const { clock, control, network, trace, mesos } = this.#modules;
-    const { host, clockRate } = this.#options;
+    const { control, network, trace, mesos, watch } = this.#modules;
+    const { host } = this.#options;
     const log = trace.log(host);
-    const dataPlane = new SimulatedDataProcess(host, clusterId, this.#clock, {
-      clock,
-      clockRate,
+    const dataPlane = new SimulatedDataProcess(host, clusterId, this.clock, {
+      clock: this.#place.node.clock,
       network,
       trace,
+      watch,
       findDisk: (path) => present(this.#place.node.disks.get(path), path),
       bootId: () => this.#place.node.bootId,
       currentMap: () => agent.map,
@@ -250,6 +275,14 @@ class Container implements ContainerHooks {
         if (!this.#place.node.isPowered) return;
         network.host(host).crash(false);
         for (const disk of this.#place.node.disks.values()) disk.crash('process');
+      },
+      onStopped: (isStopped) => {
+        if (isStopped) network.host(host).stop();
+        else network.host(host).goOn();
+        for (const disk of this.#place.node.disks.values()) {
+          if (isStopped) disk.stall();
+          else disk.resume();
+        }
       },
     });
     const agent = new NodeAgent(
@@ -268,9 +301,9 @@ class Container implements ContainerHooks {
         redialMaxMs: REDIAL_MAX_MS,
       },
       {
-        clock: this.#clock,
+        clock: this.clock,
         log,
-        dialer: control.dialer(host, this.#clock),
+        dialer: observeDialer(control.dialer(host, this.clock), host, this.#modules.clock, watch.leases),
         dataPlane,
         dataAddress: () => dataPlane.dataAddress,
         onManagerMissing: () => this.#executor.askForManager(),

@@ -10,6 +10,8 @@ export class SimulatedStore {
   readonly #clock: Clock;
   readonly #random: Prng;
   readonly #rows = new Map<string, string>();
+  /** Called when changes are durable. */
+  onCommitted: (changes: readonly StoreChange[]) => void = () => undefined;
   #revision = 0;
   #term = 0;
   #stalledUntilMs = Number.NEGATIVE_INFINITY;
@@ -27,9 +29,18 @@ export class SimulatedStore {
     this.#stalledUntilMs = this.#clock.now() + ms;
   }
 
-  /** A scheduler process's own view of the store: its leadership ends when another campaigns. */
-  open(): MetadataStore {
+  /** The leader's session at the store is lost: its next commit is refused, another may lead. */
+  depose(): void {
+    this.#term += 1;
+  }
+
+  /**
+   * A scheduler process's own view of the store: its leadership ends when another campaigns.
+   * `whenRunning`: a stopped process hears the answers when it goes on.
+   */
+  open(whenRunning: (action: () => void) => void = (action) => action()): MetadataStore {
     let term = 0;
+    const heard = (): Promise<void> => new Promise((resolve) => whenRunning(resolve));
     const assertLeading = (): void => {
       if (term !== this.#term) {
         throw new StorageError('conflict', `Term ${term} is over, ${this.#term} leads`);
@@ -62,7 +73,10 @@ export class SimulatedStore {
           else this.#rows.set(key, value);
         }
         this.#revision += 1;
-        return this.#revision;
+        this.onCommitted(changes);
+        const revision = this.#revision;
+        await heard();
+        return revision;
       },
       resign: async () => {
         if (term === this.#term) this.#term += 1;

@@ -8,6 +8,7 @@ import { BLOCK_BYTES } from '../../shared/base/units.ts';
 import { BlockHistory, type HistoryEntry } from './block-history.ts';
 import { readPattern, writePattern } from './cell-pattern.ts';
 import type { Cluster } from './cluster.ts';
+import type { FlushMark } from './replica-watch.ts';
 import type { SimulatedDataProcess } from './simulated-data-process.ts';
 import type { SimulatedNode } from './simulated-node.ts';
 
@@ -29,6 +30,8 @@ interface Flight {
   readonly entry: HistoryEntry;
   readonly process: SimulatedDataProcess;
   readonly incarnation: number;
+  /** Of a flush: what had been acked when it began. */
+  readonly mark: FlushMark | null;
 }
 
 /** 35 s is the gateway's own deadline (on its own clock): before, a failure costs a pause, never an error. */
@@ -90,7 +93,7 @@ export class VolumeClient {
         this.#history.dropRead(flight.entry);
         this.lostCount += 1;
         if (!this.#isStopped) this.#goOn();
-      } else if (nowMs - flight.startedMs > ANSWER_MS_MAX) {
+      } else if (!flight.process.isStopped && nowMs - sinceOf(flight) > ANSWER_MS_MAX) {
         this.#flights.delete(flight);
         this.#onViolation(`${describe(flight)} has no answer after ${nowMs - flight.startedMs} ms`);
       }
@@ -189,10 +192,11 @@ export class VolumeClient {
           );
     const { incarnation } = process;
     const startedMs = this.#cluster.clock.now();
-    const flight: Flight = { op, offset, length, startedMs, entry, process, incarnation };
+    const mark = op === 'flush' ? this.#cluster.watch.replicas.beginFlush(volume) : null;
+    const flight: Flight = { op, offset, length, startedMs, entry, process, incarnation, mark };
     this.#flights.add(flight);
     this.#cluster.trace.add(node.host, `> ${describe(flight)}${isData ? ` w${write}` : ''}`);
-    served.device.submit({
+    const request: BlockRequest = {
       op,
       offset,
       length,
@@ -201,13 +205,14 @@ export class VolumeClient {
       data: isData ? writePattern({ volume, cellBytes }, offset, length, write) : null,
       statuses: null,
       error: null,
-      onDone: (request) => {
+      onDone: () => {
         // Its process is dead, or it was given up on: nobody hears this answer.
         if (process.incarnation !== incarnation || !this.#flights.delete(flight)) return;
         this.#onAnswer(node, flight, request);
         done(request.error);
       },
-    });
+    };
+    process.whenRunning(() => served.device.submit(request));
   }
 
   #onAnswer(node: SimulatedNode, flight: Flight, request: BlockRequest): void {
@@ -226,8 +231,14 @@ export class VolumeClient {
     }
     this.doneCount += 1;
     if (op === 'read') this.#onData(flight, request.data);
-    else if (op === 'flush') this.#history.endRead(entry, new Map());
-    else this.#history.endWrite(entry);
+    else if (op === 'flush') {
+      this.#history.endRead(entry, new Map());
+      if (flight.mark !== null) this.#cluster.watch.replicas.endFlush(flight.mark);
+    } else {
+      this.#history.endWrite(entry);
+      const { volume } = this.options;
+      this.#cluster.watch.replicas.onWriteAcked(volume, flight.offset, flight.length);
+    }
   }
 
   #onData(flight: Flight, data: Buffer | null): void {
@@ -244,6 +255,11 @@ export class VolumeClient {
     }
     this.#history.endRead(entry, values);
   }
+}
+
+/** A process that was stopped meanwhile has its time from then on. */
+function sinceOf({ startedMs, process }: Flight): number {
+  return Math.max(startedMs, process.lastStopMs);
 }
 
 /** A trim leaves blocks alone that it only touches. */
