@@ -22,6 +22,10 @@ export interface PgView {
   /** In sync first, then joining: every write goes to all of them. */
   readonly members: readonly DiskId[];
   readonly minInSync: number;
+  /** Of `inSync`: they lost their memory and serve nothing. */
+  readonly suspects: readonly DiskId[];
+  /** In-sync members may differ since this epoch, where they are dirty; 0 when they never did. */
+  readonly compareEpoch: number;
 }
 
 export class MapIndex {
@@ -75,7 +79,10 @@ function fill<K, T extends { readonly id: K }>(index: Map<K, T>, entries: readon
   for (const entry of entries) index.set(entry.id, entry);
 }
 
+const NOBODY: readonly DiskId[] = [];
+
 function viewOf(pg: MapPg): PgView {
   const members = [...pg.inSync, ...pg.joining];
-  return { pg, id: pg.id, epoch: pg.epoch, inSync: pg.inSync, members, minInSync: pg.minInSync };
+  const { id, epoch, inSync, minInSync, suspects = NOBODY, compareEpoch = 0 } = pg;
+  return { pg, id, epoch, inSync, members, minInSync, suspects, compareEpoch };
 }

@@ -90,6 +90,7 @@ export class NodeDataPlane implements DataPlane {
       onUrgent: () => this.#onUrgent(),
       onOpened: (disk) => {
         this.#parts?.server.disks.set(disk.id, disk);
+        this.#parts?.server.compareMemories();
         this.#parts?.resync.refresh();
       },
       onRemoved: (id) => {
@@ -124,6 +125,7 @@ export class NodeDataPlane implements DataPlane {
     if (this.#isClosed || map.clusterId !== this.#options.clusterId) return false;
     if (!this.#map.apply(map)) return false;
     const parts = this.#partsFor(self);
+    parts.server.compareMemories();
     // Joins first: nothing may be served under the new map before they mark fresh blocks.
     parts.resync.refresh();
     parts.peers.refresh();

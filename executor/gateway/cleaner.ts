@@ -65,6 +65,7 @@ export class Cleaner implements ReplyTarget {
       const view = this.#context.map.pgs.get(state.pg);
       // A joining replica lacks earlier writes: not the same everywhere yet.
       if (view === undefined || view.inSync.length !== view.members.length) continue;
+      if (view.suspects.length > 0) continue;
       for (const disk of view.members) {
         const list = byDisk.get(disk);
         if (list === undefined) byDisk.set(disk, [state.extent]);
@@ -90,6 +91,7 @@ export class Cleaner implements ReplyTarget {
       frame.disk = disk;
       frame.volume = volume;
       frame.generation = generation;
+      frame.aux = this.#context.map.disks.get(disk)?.incarnation ?? 0;
       frame.data = body;
       this.#context.linkOf(disk).usablePeer()?.send(frame, this, 0);
     }

@@ -54,7 +54,8 @@ export class Flusher implements ReplyTarget {
     let isPossible = true;
     for (const pg of pgs) {
       const view = this.#context.map.pgs.get(pg);
-      if (view === undefined || view.inSync.length < view.minInSync) {
+      const mustWait = view === undefined || view.inSync.length < view.minInSync;
+      if (mustWait || view.suspects.length > 0) {
         isPossible = false;
         continue;
       }
@@ -138,6 +139,8 @@ export class Flusher implements ReplyTarget {
       frame.disk = disk;
       frame.volume = this.#context.volume;
       frame.generation = this.#context.generation;
+      // What was acked lies in that memory; another one has nothing of it to flush.
+      frame.aux = this.#context.map.disks.get(disk)?.incarnation ?? 0;
       if (peer.send(frame, this, disk)) this.#disks.set(disk, 'sent');
     }
   }

@@ -61,6 +61,8 @@ export class WritePath {
     return (
       view.epoch >= piece.waitEpoch &&
       view.inSync.length >= view.minInSync &&
+      // Whoever lost its memory acks nothing, and nobody may go on without it before the manager says so.
+      view.suspects.length === 0 &&
       this.#context.mayIssue()
     );
   }

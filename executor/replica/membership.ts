@@ -18,6 +18,8 @@ export type Verdict =
 
 const SERVE_IN_SYNC: Verdict = { kind: 'serve', role: 'in-sync' };
 const SERVE_JOINING: Verdict = { kind: 'serve', role: 'joining' };
+/** What it acked may be gone: it neither serves nor is a source until the manager trusts it again. */
+const SUSPECT: Verdict = { kind: 'refuse', status: STATUS.memoryLost, aux: 0 };
 const ADOPT: Verdict = { kind: 'adopt' };
 
 function refuse(status: Status, aux = 0): Verdict {
@@ -35,6 +37,7 @@ export function checkMembership(frame: DataFrame, disk: ReplicaDisk, map: MapInd
   // From here on the request's epoch is the adopted one. Who is a member of it, only the map says.
   if (view === undefined || frame.epoch > mapEpoch) return refuse(STATUS.epochAhead, mapEpoch);
   assert(frame.epoch === mapEpoch, 'the epoch is the one of the map', { epoch: frame.epoch });
+  if (view.suspects.length > 0 && view.suspects.includes(disk.id)) return SUSPECT;
   if (view.inSync.includes(disk.id)) return SERVE_IN_SYNC;
   return view.members.includes(disk.id) ? SERVE_JOINING : refuse(STATUS.notMember, mapEpoch);
 }
@@ -53,6 +56,14 @@ export function checkGeneration(
   }
   const accepted = disk.store.generationOf(frame.volume);
   return frame.generation === accepted ? null : { status: STATUS.fenced, aux: accepted };
+}
+
+/**
+ * Requests that carry no epoch and rest on what the store acked before: the asker must mean this memory
+ * of the store. 0: his map does not say.
+ */
+export function isOfThisMemory(frame: DataFrame, disk: ReplicaDisk): boolean {
+  return frame.aux === 0 || frame.aux === disk.store.incarnation;
 }
 
 /** Numbers are never used again: a volume below `nextVolume` that the map lacks is gone for good. */

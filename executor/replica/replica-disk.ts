@@ -21,6 +21,11 @@ export interface FreshMarks {
 export class ReplicaDisk {
   readonly id: DiskId;
   readonly store: ExtentStore;
+  /**
+   * The manager knows another memory of the store than the one it has: nothing is served until it has
+   * decided what that means (docs/decisions/0007).
+   */
+  isInDoubt = false;
   /** By PG: the copying onto this disk, as long as the map has it joining there. */
   readonly joins = new Map<number, FreshMarks>();
   readonly #adopting = new Map<number, ((status: Status) => void)[]>();
@@ -28,6 +33,11 @@ export class ReplicaDisk {
   constructor(id: DiskId, store: ExtentStore) {
     this.id = id;
     this.store = store;
+  }
+
+  /** After a new map: `known` is the incarnation there, 0 or absent when there is none yet. */
+  compareMemory(known: number | undefined): void {
+    this.isInDoubt = known !== undefined && known !== 0 && known !== this.store.incarnation;
   }
 
   /** True while an epoch of `pg` is on its way to the disk: answers must wait for `adopt`. */

@@ -2,8 +2,8 @@
  * The replica server of one node: sessions of gateways and of other replicas, dispatch by disk, the
  * checks of membership.ts in front of every store call. All its state that matters is in the stores.
  *
- * Checks in this order: the disk is served here, the lease is held, the disk works, epoch and
- * membership, generation. Gateways read from in-sync replicas only; a joining one takes writes and
+ * Checks in this order: the disk is served here, the lease is held, the disk works and has the memory that
+ * the map knows, epoch and membership, generation. Gateways read from in-sync replicas only; a joining one takes writes and
  * marks their blocks fresh.
  */
 import type { DiskId, NodeId, VolumeId } from '../../shared/base/ids.ts';
@@ -21,7 +21,7 @@ import type { Lease } from '../lease.ts';
 import type { MapIndex } from '../map-index.ts';
 import { encodeHello, readHello } from '../peer/hello.ts';
 import { BlockOperations } from './block-operations.ts';
-import { checkGeneration, checkMembership, type Role } from './membership.ts';
+import { checkGeneration, checkMembership, isOfThisMemory, type Role } from './membership.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
 import { Session } from './session.ts';
 import { answerList, answerMeta, answerPull, takeClean } from './source-operations.ts';
@@ -64,6 +64,12 @@ export class ReplicaServer {
       onFrame: (frame) => this.#onFrame(session, frame),
       onClose: () => session.end(),
     };
+  }
+
+  /** Before anything is served under a new map, or by a disk that was just opened. */
+  compareMemories(): void {
+    const { map } = this.#modules;
+    for (const disk of this.disks.values()) disk.compareMemory(map.disks.get(disk.id)?.incarnation);
   }
 
   #watch(session: Session): void {
@@ -136,12 +142,17 @@ export class ReplicaServer {
       session.refuse(frame, STATUS.diskFailed, 0);
       return;
     }
+    if (disk.isInDoubt) {
+      session.refuse(frame, STATUS.memoryLost, 0);
+      return;
+    }
     switch (frame.op) {
       case OP.open:
         this.#open(session, frame, disk);
         return;
       case OP.flush:
-        this.#blocks.flush(session, frame, disk);
+        if (isOfThisMemory(frame, disk)) this.#blocks.flush(session, frame, disk);
+        else session.refuse(frame, STATUS.memoryLost, 0);
         return;
       case OP.clean:
         takeClean(session, frame, disk, this.#modules.map);

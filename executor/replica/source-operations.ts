@@ -14,6 +14,7 @@ import {
 } from '../../shared/wire/resync-bodies.ts';
 import type { ExtentAddress } from '../disk/store-types.ts';
 import type { MapIndex } from '../map-index.ts';
+import { isOfThisMemory } from './membership.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
 import type { Session } from './session.ts';
 
@@ -90,6 +91,10 @@ export function takeClean(
     session.refuse(frame, STATUS.badRequest, 0);
     return;
   }
+  if (!isOfThisMemory(frame, disk)) {
+    session.refuse(frame, STATUS.memoryLost, 0);
+    return;
+  }
   const accepted = disk.store.generationOf(frame.volume);
   if (frame.generation !== accepted) {
     session.refuse(frame, STATUS.fenced, accepted);
@@ -99,7 +104,7 @@ export function takeClean(
     const volume = map.volumes.get(address.volume as VolumeId);
     if (volume === undefined || address.volume !== frame.volume) return false;
     const view = map.pgs.get(pgOfExtent(volume, address.extent) as PgId);
-    return view?.inSync.includes(disk.id) === true;
+    return view?.inSync.includes(disk.id) === true && !view.suspects.includes(disk.id);
   });
   disk.store.clean(mine);
   session.answer(replyTo(frame, STATUS.ok));

@@ -27,7 +27,7 @@ export const SMALL_BODY_BYTES_MAX = 16 * (BLOCK_BYTES + 4);
 
 const KNOWN_FLAGS = FLAG.reply | FLAG.unmap | FLAG.zeros | FLAG.durable;
 const OP_MAX = 12;
-const STATUS_MAX = 12;
+const STATUS_MAX = 13;
 
 type BodyKind = 'none' | 'blocks' | 'bytes';
 interface BodyRule {

@@ -71,6 +71,11 @@ export const STATUS = {
   unknownDisk: 11,
   /** The asker has a newer epoch than this server's map: sent again when the map has arrived. */
   epochAhead: 12,
+  /**
+   * The store lost its memory with the power of its machine, and what that means for the PG (or for what
+   * the asker takes for granted) is not settled: ask again under the next map.
+   */
+  memoryLost: 13,
 } as const;
 export type Status = (typeof STATUS)[keyof typeof STATUS];
 
