@@ -1,0 +1,34 @@
+/**
+ * What a store did to its disk, in order: the record that crash-prefix tests cut anywhere. An operation that
+ * takes time has an event when it begins and an `end` when its success was reported; only what has ended
+ * before a sync began is durable when that sync has ended. Marks are not the disk's: they say what the
+ * store had promised by then (judge.ts).
+ */
+import type { Mark } from './judge.ts';
+
+export type DiskEvent =
+  | { readonly kind: 'create'; readonly name: string }
+  | {
+      readonly kind: 'write';
+      readonly id: number;
+      readonly name: string;
+      readonly offset: number;
+      readonly bytes: Buffer;
+    }
+  | {
+      readonly kind: 'punch';
+      readonly id: number;
+      readonly name: string;
+      readonly offset: number;
+      readonly length: number;
+    }
+  | { readonly kind: 'truncate'; readonly id: number; readonly name: string; readonly size: number }
+  | { readonly kind: 'sync'; readonly id: number; readonly name: string }
+  | { readonly kind: 'end'; readonly id: number }
+  /** A small file, atomically: old or new whatever happens. */
+  | { readonly kind: 'replace'; readonly name: string; readonly bytes: Buffer }
+  | { readonly kind: 'remove'; readonly name: string }
+  /** The index as it was made or found; the bytes of LMDB's file. */
+  | { readonly kind: 'index'; readonly bytes: Buffer }
+  | { readonly kind: 'commit'; readonly id: number; readonly after: { bytes: Buffer } }
+  | { readonly kind: 'mark'; readonly mark: Mark };
