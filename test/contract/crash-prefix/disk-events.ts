@@ -2,9 +2,11 @@
  * What a store did to its disk, in order: the record that crash-prefix tests cut anywhere. An operation that
  * takes time has an event when it begins and an `end` when its success was reported; only what has ended
  * before a sync began is durable when that sync has ended. Marks are not the disk's: they say what the
- * store had promised by then (judge.ts).
+ * store had promised by then.
  */
-import type { Mark } from './judge.ts';
+import type { BlockValue } from '../../unit/disk/block-model.ts';
+
+export type CrashKind = 'process' | 'power';
 
 export type DiskEvent =
   | { readonly kind: 'create'; readonly name: string }
@@ -32,3 +34,21 @@ export type DiskEvent =
   | { readonly kind: 'index'; readonly bytes: Buffer }
   | { readonly kind: 'commit'; readonly id: number; readonly after: { bytes: Buffer } }
   | { readonly kind: 'mark'; readonly mark: Mark };
+
+/** What was asked of the store and what it answered (workload.ts), in the order of its events. */
+export type Mark =
+  | {
+      readonly kind: 'begin';
+      readonly id: number;
+      readonly key: string;
+      readonly value: BlockValue;
+    }
+  | { readonly kind: 'end'; readonly id: number; readonly isDone: boolean }
+  | { readonly kind: 'flush-begin' | 'flush-end'; readonly id: number }
+  | { readonly kind: 'clean'; readonly extents: readonly string[] }
+  /** A pull was refused in part: only reading tells what the extent holds. */
+  | { readonly kind: 'uncertain'; readonly extent: string }
+  | { readonly kind: 'epoch'; readonly pg: number; readonly epoch: number }
+  | { readonly kind: 'generation'; readonly volume: number; readonly generation: number }
+  /** The store was opened after a crash, and this is what it holds. */
+  | { readonly kind: 'settled'; readonly found: ReadonlyMap<string, BlockValue> };

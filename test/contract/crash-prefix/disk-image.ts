@@ -9,10 +9,8 @@ import { closeSync, ftruncateSync, mkdirSync, openSync, writeFileSync, writeSync
 import { dirname, join } from 'node:path';
 import type { Prng } from '../../../shared/base/prng.ts';
 import { LMDB_FILE } from '../../../shared/node/lmdb-file.ts';
-import type { DiskEvent } from './disk-events.ts';
+import type { CrashKind, DiskEvent } from './disk-events.ts';
 import { FileImage, PAGE_BYTES } from './file-image.ts';
-
-export type CrashKind = 'process' | 'power';
 
 export class DiskImage {
   #files = new Map<string, FileImage>();

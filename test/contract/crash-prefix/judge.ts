@@ -11,24 +11,7 @@ import { PRESENCE } from '../../../shared/wire/data-protocol.ts';
 import type { BlockValue } from '../../unit/disk/block-model.ts';
 import { ABSENT, BlockModel, expectAllowed } from '../../unit/disk/block-model.ts';
 import { OK, readFrom } from '../../unit/disk/store-fixture.ts';
-import type { CrashKind } from './disk-image.ts';
-
-export type Mark =
-  | {
-      readonly kind: 'begin';
-      readonly id: number;
-      readonly key: string;
-      readonly value: BlockValue;
-    }
-  | { readonly kind: 'end'; readonly id: number; readonly isDone: boolean }
-  | { readonly kind: 'flush-begin' | 'flush-end'; readonly id: number }
-  | { readonly kind: 'clean'; readonly extents: readonly string[] }
-  /** A pull was refused in part: only reading tells what the extent holds. */
-  | { readonly kind: 'uncertain'; readonly extent: string }
-  | { readonly kind: 'epoch'; readonly pg: number; readonly epoch: number }
-  | { readonly kind: 'generation'; readonly volume: number; readonly generation: number }
-  /** The store was opened after a crash, and this is what it holds. */
-  | { readonly kind: 'settled'; readonly found: ReadonlyMap<string, BlockValue> };
+import type { CrashKind, Mark } from './disk-events.ts';
 
 /** Blocks that are used: two stretches, so that spans with gaps occur. */
 export const STRETCHES = [

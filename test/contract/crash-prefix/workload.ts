@@ -11,7 +11,7 @@ import { PRESENCE, STATUS } from '../../../shared/wire/data-protocol.ts';
 import type { BlockValue } from '../../unit/disk/block-model.ts';
 import { ABSENT, stamped, ZERO } from '../../unit/disk/block-model.ts';
 import { checksumsOf, OK, writeOf } from '../../unit/disk/store-fixture.ts';
-import type { Mark } from './judge.ts';
+import type { Mark } from './disk-events.ts';
 import { allAddresses, EXTENTS, keyOf, nameOf, STRETCHES, usedBlocks } from './judge.ts';
 
 export interface WorkloadOptions {
