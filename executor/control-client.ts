@@ -7,10 +7,12 @@ import type {
   ManagerMessage,
   NodeMessage,
 } from '../shared/model/control.ts';
+import type { NodeMemory } from '../shared/model/recall.ts';
 import type { ControlCodec } from '../shared/node/control-codec.ts';
 import {
   CONTROL_CHANNEL_OPTIONS,
   grantMethod,
+  RECALL_METHOD,
   sessionMethod,
 } from '../shared/node/control-service.ts';
 import type { ControlDialer, ControlLink, ControlLinkHandlers } from './node-agent.ts';
@@ -97,16 +99,27 @@ export interface GrantServer {
   close(): void;
 }
 
-/** Answers peers' requests for lease grants; `host` with any free port. */
+/** Answers peers' requests for lease grants, and recoveries; `host` with any free port. */
 export async function serveGrants(
   codec: ControlCodec,
   host: string,
   answer: (request: GrantRequest) => GrantReply,
+  recall: () => Promise<NodeMemory>,
 ): Promise<GrantServer> {
   const server = new grpc.Server(CONTROL_CHANNEL_OPTIONS);
   server.addService(
-    { grant: grantMethod(codec) },
+    { grant: grantMethod(codec), recall: RECALL_METHOD },
     {
+      recall: (
+        _call: grpc.ServerUnaryCall<null, NodeMemory>,
+        done: grpc.sendUnaryData<NodeMemory>,
+      ) => {
+        recall().then(
+          (memory) => done(null, memory),
+          (error: unknown) =>
+            done({ code: grpc.status.UNAVAILABLE, details: describeError(error) }, null),
+        );
+      },
       grant: (
         call: grpc.ServerUnaryCall<GrantRequest, GrantReply>,
         done: grpc.sendUnaryData<GrantReply>,

@@ -5,6 +5,7 @@
 import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import type { NodeReport } from '../shared/model/node-report.ts';
+import type { DiskMemory } from '../shared/model/recall.ts';
 
 /** A disk that Mesos gave to this node. */
 export interface DiskAssignment {
@@ -21,6 +22,13 @@ export interface BackgroundLimits {
   readonly concurrentJoins: number;
 }
 
+/** What the disks of a node durably know. */
+export interface DataMemory {
+  readonly disks: readonly DiskMemory[];
+  /** The newest map that any of the disks holds. */
+  readonly map: Uint8Array | null;
+}
+
 export interface DataPlane {
   /** Opens the disk's store (creating it when the directory is empty); the outcome is in the report. */
   addDisk(disk: DiskAssignment): void;
@@ -31,6 +39,10 @@ export interface DataPlane {
   /** The node may serve until `clock.now()` reaches `untilMs`; never shortens. */
   extendLease(untilMs: number): void;
   setLimits(limits: BackgroundLimits): void;
+  /** Keeps the last map (a record of `encodeDurableMap`) on all disks of the node, soon. */
+  keepMap(record: Uint8Array): void;
+  /** For a recovery of the metadata store; null when the data plane does not answer now. */
+  recall(): Promise<DataMemory | null>;
   report(): NodeReport;
   /** Called when something in the report will not wait for the next second. */
   onUrgent(listener: () => void): void;

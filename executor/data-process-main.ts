@@ -126,6 +126,14 @@ async function handle(
     case 'limits':
       plane.setLimits(message.limits);
       break;
+    case 'keep-map':
+      plane.keepMap(message.record);
+      break;
+    case 'recall': {
+      const { question } = message;
+      send({ kind: 'memory', question, memory: await plane.recall() });
+      break;
+    }
     case 'close':
       await plane.close();
       await exports.close();

@@ -2,7 +2,7 @@
 import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import type { NodeReport } from '../shared/model/node-report.ts';
-import type { BackgroundLimits, DiskAssignment } from './data-plane.ts';
+import type { BackgroundLimits, DataMemory, DiskAssignment } from './data-plane.ts';
 
 /** First message to a new data process. */
 export interface DataProcessStart {
@@ -31,11 +31,14 @@ export type ToDataProcess =
     }
   | { readonly kind: 'lease'; readonly untilMs: number }
   | { readonly kind: 'limits'; readonly limits: BackgroundLimits }
+  | { readonly kind: 'keep-map'; readonly record: Uint8Array }
+  | { readonly kind: 'recall'; readonly question: number }
   | { readonly kind: 'close' };
 
 export type FromDataProcess =
   | { readonly kind: 'listening'; readonly dataPort: number; readonly nbdPort: number }
   | { readonly kind: 'report'; readonly report: NodeReport; readonly isUrgent: boolean }
+  | { readonly kind: 'memory'; readonly question: number; readonly memory: DataMemory }
   /** Nothing was opened: the process ends after this. */
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'closed' };

@@ -8,7 +8,7 @@ import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import { type DiskReport, EMPTY_REPORT, type NodeReport } from '../shared/model/node-report.ts';
 import type { Clock, Log, Timer } from '../shared/ports.ts';
-import type { BackgroundLimits, DataPlane, DiskAssignment } from './data-plane.ts';
+import type { BackgroundLimits, DataMemory, DataPlane, DiskAssignment } from './data-plane.ts';
 import type { DataProcessStart, FromDataProcess, ToDataProcess } from './data-process-messages.ts';
 
 export interface SupervisorOptions {
@@ -30,6 +30,8 @@ export interface SupervisorModules {
 const STABLE_MS = 10_000;
 const RESTART_MIN_MS = 20;
 const RESTART_MAX_MS = 5_000;
+/** It lists what the disks hold in memory: longer than this, and it does not answer. */
+const RECALL_DEADLINE_MS = 10_000;
 /** It is closing files and connections: longer than this, and it is killed. */
 const CLOSE_DEADLINE_MS = 10_000;
 
@@ -53,6 +55,9 @@ export class DataProcessSupervisor implements DataPlane {
   #isClosing = false;
   #onClosed: (() => void) | null = null;
   #restartCount = 0;
+  #record: Uint8Array | null = null;
+  #questions = 0;
+  readonly #answers = new Map<number, (memory: DataMemory) => void>();
 
   constructor(options: SupervisorOptions, modules: SupervisorModules) {
     this.#options = options;
@@ -96,6 +101,29 @@ export class DataProcessSupervisor implements DataPlane {
   setLimits(limits: BackgroundLimits): void {
     this.#limits = limits;
     this.#send({ kind: 'limits', limits });
+  }
+
+  keepMap(record: Uint8Array): void {
+    this.#record = record;
+    this.#send({ kind: 'keep-map', record });
+  }
+
+  recall(): Promise<DataMemory | null> {
+    if (!this.#isListening) return Promise.resolve(null);
+    this.#questions += 1;
+    const question = this.#questions;
+    this.#send({ kind: 'recall', question });
+    return new Promise((resolve) => {
+      const deadline = this.#modules.clock.after(RECALL_DEADLINE_MS, () => {
+        this.#answers.delete(question);
+        resolve(null);
+      });
+      this.#answers.set(question, (memory) => {
+        deadline.cancel();
+        this.#answers.delete(question);
+        resolve(memory);
+      });
+    });
   }
 
   report(): NodeReport {
@@ -154,6 +182,7 @@ export class DataProcessSupervisor implements DataPlane {
     const map = this.#modules.currentMap();
     if (map !== null && this.#self !== null) this.#send({ kind: 'map', map, self: this.#self });
     this.#send({ kind: 'lease', untilMs: this.#leaseUntilMs });
+    if (this.#record !== null) this.#send({ kind: 'keep-map', record: this.#record });
   }
 
   #send(message: ToDataProcess): void {
@@ -181,6 +210,9 @@ export class DataProcessSupervisor implements DataPlane {
       case 'report':
         this.#report = message.report;
         if (message.isUrgent) this.#urgent?.();
+        break;
+      case 'memory':
+        this.#answers.get(message.question)?.(message.memory);
         break;
       case 'failed':
         this.#lastFailure = message.reason;

@@ -7,6 +7,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describeError, StorageError } from '../shared/base/errors.ts';
 import type { NodeId } from '../shared/base/ids.ts';
+import { type GrantReply, type GrantRequest, mapMessage } from '../shared/model/control.ts';
+import type { NodeMemory } from '../shared/model/recall.ts';
 import { systemClock } from '../shared/node/clock.ts';
 import { type ControlCodec, loadControlCodec } from '../shared/node/control-codec.ts';
 import { createLog } from '../shared/node/log.ts';
@@ -20,12 +22,15 @@ import { Executor, type NodeParts } from './executor.ts';
 import { createMesosExecutor, type MesosExecutor } from './mesos.ts';
 import { type MesosEnvironment, readMesosEnvironment } from './mesos-environment.ts';
 import { NodeAgent } from './node-agent.ts';
+import { MapKeeper } from './node-map-keeper.ts';
 
 /** DESIGN 5: leases of 4 s are renewed every second. */
 const REPORT_MS = 1_000;
 /** A restarted scheduler should find its executors before it takes them for silent. */
 const REDIAL_MIN_MS = 100;
 const REDIAL_MAX_MS = 1_000;
+
+const NOBODY = 0 as NodeId;
 
 const modulePath = fileURLToPath(import.meta.url);
 
@@ -46,17 +51,14 @@ async function runExecutor(): Promise<void> {
   const log = createLog({ part: 'executor', level: settings.logLevel });
   const codec = loadControlCodec(findProtoDirectory());
   // Peers may ask before this node has a cluster: it grants nothing until it has a map.
-  const grants = await serveGrants(codec, settings.host, (request) => {
+  const answerGrant = (request: GrantRequest): GrantReply => {
     const agent = executor.parts?.agent;
-    return (
-      agent?.handleGrant(request) ?? {
-        isGranted: false,
-        reason: 'this node has no disks yet',
-        mapVersion: 0,
-        node: 0 as NodeId,
-      }
-    );
-  });
+    const reason = 'this node has no disks yet';
+    return agent?.handleGrant(request) ?? { isGranted: false, reason, mapVersion: 0, node: NOBODY };
+  };
+  let recall: () => Promise<NodeMemory> = () =>
+    Promise.reject(new StorageError('unavailable', 'This executor has no disks yet'));
+  const grants = await serveGrants(codec, settings.host, answerGrant, () => recall());
   const mesos: MesosExecutor = createMesosExecutor({
     environment,
     log,
@@ -72,10 +74,13 @@ async function runExecutor(): Promise<void> {
     clock: systemClock,
     log,
     reporter: mesos,
-    createNode: (clusterId, node) =>
-      createNode({ clusterId, node, settings, environment, codec, grants, log }, () =>
+    createNode: (clusterId, node) => {
+      const parts = createNode({ clusterId, node, settings, environment, codec, grants, log }, () =>
         executor.askForManager(),
-      ),
+      );
+      recall = () => recallNode(clusterId, node, parts);
+      return parts;
+    },
     resolveVolume: (containerPath) => resolveVolume(environment.sandbox, containerPath),
     onFinished: (code) => process.exit(code),
   });
@@ -92,7 +97,10 @@ interface NodeContext {
   readonly log: Log;
 }
 
-function createNode(context: NodeContext, onManagerMissing: () => void): NodeParts {
+function createNode(
+  context: NodeContext,
+  onManagerMissing: () => void,
+): NodeParts & { readonly keeper: MapKeeper } {
   const { clusterId, node, settings, environment, log } = context;
   const dataPlane = new DataProcessSupervisor(
     {
@@ -113,6 +121,11 @@ function createNode(context: NodeContext, onManagerMissing: () => void): NodePar
       onListening: () => agent.onDataAddressChanged(),
     },
   );
+  const keeper = new MapKeeper({
+    clock: systemClock,
+    encode: (map, facts) => context.codec.encodeManagerMessage(mapMessage(map, facts)),
+    keep: (record) => dataPlane.keepMap(record),
+  });
   const agent = new NodeAgent(
     {
       hello: {
@@ -135,11 +148,26 @@ function createNode(context: NodeContext, onManagerMissing: () => void): NodePar
       dataPlane,
       dataAddress: () => dataPlane.dataAddress,
       onManagerMissing,
-      onMap: () => undefined,
+      onMap: (map, facts) => keeper.note(map, facts),
     },
   );
   dataPlane.start();
-  return { agent, dataPlane };
+  return { agent, dataPlane, keeper };
+}
+
+/** What this node remembers, for a recovery: the map in memory, else the newest on its disks. */
+async function recallNode(
+  clusterId: string,
+  node: NodeId,
+  parts: NodeParts & { readonly keeper: MapKeeper },
+): Promise<NodeMemory> {
+  const memory = await parts.dataPlane.recall();
+  if (memory === null) {
+    throw new StorageError('unavailable', 'The data process of this executor does not answer now');
+  }
+  const record = parts.keeper.record() ?? memory.map;
+  const map = record === null ? null : Buffer.from(record).toString('base64');
+  return { clusterId, node, map, disks: memory.disks };
 }
 
 /** Mesos links or mounts the volume into the sandbox before the task arrives; the link goes with the task. */

@@ -11,6 +11,7 @@ import type { NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import { applyDelta } from '../shared/model/cluster-map.ts';
 import type {
+  ClusterFact,
   GrantReply,
   GrantRequest,
   ManagerMessage,
@@ -62,8 +63,11 @@ export interface NodeAgentModules {
   dataAddress(): string | null;
   /** The manager does not answer at the known address: ask Mesos for another. */
   onManagerMissing(): void;
-  /** A new map was applied: keep it (DESIGN 5, last paragraph). */
-  onMap(map: ClusterMap): void;
+  /**
+   * A new map was applied: keep it (DESIGN 5, last paragraph), with the facts that came beside it. The
+   * facts are the agent's own and change with the next map: whoever needs them later copies them.
+   */
+  onMap(map: ClusterMap, facts: ReadonlyMap<string, string>): void;
 }
 
 /** Reports in flight whose lease may still come; older ones are forgotten. */
@@ -89,6 +93,7 @@ export class NodeAgent {
   #lastLeaseAtMs = Number.NEGATIVE_INFINITY;
   #lastMissingAtMs = Number.NEGATIVE_INFINITY;
   #map: ClusterMap | null = null;
+  readonly #facts = new Map<string, string>();
   #sequence = 0;
   readonly #sentAtMs = new Map<number, number>();
   #redialMs: number;
@@ -238,13 +243,15 @@ export class NodeAgent {
         this.#onLease(message.sequence, message.durationMs);
         break;
       case 'map':
-        this.#adoptMap(message.map, message.map);
+        this.#adoptMap(message.map, message.map, message.facts);
         break;
       case 'delta':
         if (this.#map === null || this.#map.version !== message.delta.fromVersion) {
           // A gap: only a new session brings a full map.
           this.#link?.close(`map delta from ${message.delta.fromVersion} does not fit`);
-        } else this.#adoptMap(applyDelta(this.#map, message.delta), message.delta);
+        } else {
+          this.#adoptMap(applyDelta(this.#map, message.delta), message.delta, message.facts);
+        }
         break;
     }
   }
@@ -278,7 +285,11 @@ export class NodeAgent {
   }
 
   /** `change` is what came: the data plane has the rest. */
-  #adoptMap(map: ClusterMap, change: ClusterMap | ClusterMapDelta): void {
+  #adoptMap(
+    map: ClusterMap,
+    change: ClusterMap | ClusterMapDelta,
+    facts: readonly ClusterFact[] = [],
+  ): void {
     assert(this.#node !== null, 'a map comes after the welcome');
     if (this.#map !== null && map.version < this.#map.version) {
       this.#link?.close(`map ${map.version} is older than ${this.#map.version}`);
@@ -286,7 +297,12 @@ export class NodeAgent {
     }
     this.#map = map;
     this.#modules.dataPlane.applyMap(change, this.#node);
-    this.#modules.onMap(map);
+    if (!('fromVersion' in change)) this.#facts.clear();
+    for (const { key, value } of facts) {
+      if (value === null) this.#facts.delete(key);
+      else this.#facts.set(key, value);
+    }
+    this.#modules.onMap(map, this.#facts);
     this.#reportSoon();
   }
 

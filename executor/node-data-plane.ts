@@ -13,7 +13,10 @@ import type {
   Log,
   Network,
 } from '../shared/ports.ts';
-import type { BackgroundLimits, DataPlane, DiskAssignment } from './data-plane.ts';
+import { STATUS } from '../shared/wire/data-protocol.ts';
+import { decodeDurableMap, isNewerMap } from '../shared/wire/durable-map.ts';
+import type { BackgroundLimits, DataMemory, DataPlane, DiskAssignment } from './data-plane.ts';
+import type { FoundMap } from './disk/map-files.ts';
 import { Attachments, type StartExport } from './gateway/attachments.ts';
 import { BufferPool } from './gateway/buffer-pool.ts';
 import { REQUEST_DEADLINE_MS } from './gateway/volume-options.ts';
@@ -22,6 +25,7 @@ import { MapIndex } from './map-index.ts';
 import { NoticeBoard } from './notice-board.ts';
 import { PeerSet } from './peer/peer-set.ts';
 import { DiskTable, type OpenStore } from './replica/disk-table.ts';
+import type { ReplicaDisk } from './replica/replica-disk.ts';
 import { ReplicaServer } from './replica/replica-server.ts';
 import { FORGET_AFTER_MS, Resync } from './replica/resync.ts';
 
@@ -78,6 +82,8 @@ export class NodeDataPlane implements DataPlane {
   #parts: Parts | null = null;
   #listeners: Listener[] = [];
   #onUrgent: () => void = () => undefined;
+  /** The last map as it is kept on the disks; null before the first. */
+  #record: Uint8Array | null = null;
   #isClosed = false;
 
   constructor(options: NodeDataPlaneOptions, modules: NodeDataPlaneModules) {
@@ -92,6 +98,7 @@ export class NodeDataPlane implements DataPlane {
         this.#parts?.server.disks.set(disk.id, disk);
         this.#parts?.server.compareMemories();
         this.#parts?.resync.refresh();
+        this.#keepMapOn(disk);
       },
       onRemoved: (id) => {
         this.#parts?.server.disks.delete(id);
@@ -146,6 +153,41 @@ export class NodeDataPlane implements DataPlane {
   /** The gateways, for those who serve them in other ways than the exports. */
   get attachments(): Attachments | null {
     return this.#parts === null ? null : this.#parts.attachments;
+  }
+
+  keepMap(record: Uint8Array): void {
+    this.#record = record;
+    for (const disk of this.#disks.opened) this.#keepMapOn(disk);
+  }
+
+  recall(): Promise<DataMemory> {
+    const disks = this.#disks.opened;
+    let newest: FoundMap | null = null;
+    for (const { store } of disks) {
+      const bytes = store.keptMap();
+      if (bytes === null) continue;
+      const map = decodeDurableMap(bytes);
+      if (newest === null || isNewerMap(map, newest.map)) newest = { bytes, map };
+    }
+    return Promise.resolve({
+      map: newest?.bytes ?? null,
+      disks: disks.map(({ id, store }) => ({
+        id,
+        uuid: store.uuid,
+        epochs: [...store.epochs],
+        generations: [...store.generations],
+        volumes: store.volumeUsage().map(({ volume }) => volume),
+      })),
+    });
+  }
+
+  #keepMapOn(disk: ReplicaDisk): void {
+    if (this.#record === null) return;
+    disk.store.keepMap(this.#record, (status) => {
+      // A failed disk speaks for itself. The map before is still there, and the next one is tried again.
+      if (status !== STATUS.noSpace) return;
+      this.#modules.log('warn', 'No space for the last map on a disk', { disk: disk.id });
+    });
   }
 
   report(): NodeReport {

@@ -8,10 +8,10 @@ import { describeError, StorageError } from '../shared/base/errors.ts';
 import type { NodeId } from '../shared/base/ids.ts';
 import type { SchedulerCall } from '../shared/mesos/messages.ts';
 import type { ManagerMessage } from '../shared/model/control.ts';
-import type { Clock, Log, MetadataStore, Timer } from '../shared/ports.ts';
+import type { Clock, Log, MetadataStore, StoreChange, Timer } from '../shared/ports.ts';
 import type { Command, CommandResult, Effect, Event } from './core/contract.ts';
 import type { MapChanges } from './core/facts.ts';
-import { buildMap, buildMapDelta } from './core/map.ts';
+import { buildMap, buildMapDelta, isFactKept } from './core/map.ts';
 import type { Now, State } from './core/state.ts';
 import { step } from './core/step.ts';
 
@@ -154,16 +154,17 @@ export class Scheduler {
       this.#revision = await this.#modules.store.commit(changes.store, this.#revision);
     }
     if (this.#isClosed) return;
-    if (changes.map !== null) this.#sendDelta(changes.map, fromVersion);
+    if (changes.map !== null) this.#sendDelta(changes.map, changes.store, fromVersion);
     for (const effect of effects) this.#perform(effect);
     for (const listener of this.#listeners) listener();
   }
 
-  #sendDelta(changes: MapChanges, fromVersion: number): void {
+  #sendDelta(changes: MapChanges, store: readonly StoreChange[], fromVersion: number): void {
     if (this.#sessions.size === 0) return;
     const delta = buildMapDelta(this.#state.facts, this.#state.term, changes, fromVersion);
+    const facts = store.filter((change) => isFactKept(change.key));
     for (const session of this.#sessions.keys()) {
-      this.#modules.control.send(session, { kind: 'delta', delta });
+      this.#modules.control.send(session, { kind: 'delta', delta, facts });
     }
   }
 
@@ -221,7 +222,11 @@ export class Scheduler {
       resyncBytesPerSecond: options.resyncBytesPerSecond,
       concurrentJoins: options.concurrentJoinsPerDisk,
     });
-    control.send(session, { kind: 'map', map: buildMap(facts, term) });
+    control.send(session, {
+      kind: 'map',
+      map: buildMap(facts, term),
+      facts: facts.entries((key) => !isFactKept(key)),
+    });
   }
 
   /** The control adapter's word that a session is over. */

@@ -15,8 +15,9 @@ import type { ExtentStore } from './extent-store.ts';
 import { encodeNumber, JOURNAL_KEY } from './index-records.ts';
 import { journalName } from './journal.ts';
 import { NO_SLOT } from './journal-records.ts';
+import { MapFiles, readMapFiles } from './map-files.ts';
 import { SLOTS_PER_SLAB, slabName, slotOffset } from './slab-files.ts';
-import { StampKeeper } from './stamp-keeper.ts';
+import { isNoSpace, StampKeeper } from './stamp-keeper.ts';
 import type { StoreCore } from './store-core.ts';
 import { lifeChange } from './store-life.ts';
 import type {
@@ -47,6 +48,7 @@ export class DiskExtentStore implements ExtentStore {
   readonly #writer: BlockWriter;
   readonly #cleaner: ExtentCleaner;
   readonly #remover: ExtentRemover;
+  readonly #maps: MapFiles;
   #isClosing = false;
   #closed: Promise<void> | null = null;
 
@@ -62,6 +64,7 @@ export class DiskExtentStore implements ExtentStore {
     this.#writer = new BlockWriter(core, stamps);
     this.#cleaner = new ExtentCleaner(core, { checkpoint: this.#checkpoint, rebuilder, stamps });
     this.#remover = new ExtentRemover(core);
+    this.#maps = new MapFiles(core.parts.disk);
   }
 
   get failure(): string | null {
@@ -222,6 +225,29 @@ export class DiskExtentStore implements ExtentStore {
   pgUsage(): readonly { readonly pg: number; readonly bytes: number }[] {
     const entries = [...this.#core.catalog.pgSlots];
     return entries.map(([pg, slots]) => ({ pg, bytes: slots * EXTENT_BYTES }));
+  }
+
+  get epochs(): ReadonlyMap<number, number> {
+    return this.#core.parts.epochs;
+  }
+
+  get generations(): ReadonlyMap<number, number> {
+    return this.#core.parts.generations;
+  }
+
+  keepMap(record: Uint8Array, done: Done): void {
+    if (this.#isClosing || this.#core.failure !== null) {
+      done(STATUS.diskFailed);
+      return;
+    }
+    this.#maps.keep(record, (failure) => {
+      if (failure !== null && isNoSpace(failure)) done(STATUS.noSpace);
+      else this.#core.finish('Keeping the last map', failure, done);
+    });
+  }
+
+  keptMap(): Uint8Array | null {
+    return readMapFiles(this.#core.parts.disk).newest?.bytes ?? null;
   }
 
   /** Moves everything from the journal into the index: after recovery, and at the end. */

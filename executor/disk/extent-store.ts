@@ -100,6 +100,20 @@ export interface ExtentStore {
   adoptGeneration(volume: number, generation: number, done: Done): void;
   generationOf(volume: number): number;
 
+  /** All that were adopted, by PG and by volume. */
+  readonly epochs: ReadonlyMap<number, number>;
+  readonly generations: ReadonlyMap<number, number>;
+
+  // ── The last map ─────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Keeps a record of `encodeDurableMap` beside the data; the bytes must stay as they are until `done`.
+   * `STATUS.noSpace`: the one before stays.
+   */
+  keepMap(record: Uint8Array, done: Done): void;
+  /** The newest record that is whole; null when there is none. */
+  keptMap(): Uint8Array | null;
+
   // ── The whole ────────────────────────────────────────────────────────────────────────────────
 
   usage(): StoreUsage;

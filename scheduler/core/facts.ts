@@ -177,9 +177,11 @@ export class Facts {
       volumes: this.volumes.takeChanged(),
     };
     const families = this.families.takeChanged();
+    const pools = this.pools.takeChanged();
+    // Families and pools are not in the map itself, but executors keep them beside it.
+    const unmappedCount = families.length + pools.length;
     const isMapChanged =
-      map.nodes.length + map.disks.length + map.pgs.length + map.volumes.length + families.length >
-      0;
+      map.nodes.length + map.disks.length + map.pgs.length + map.volumes.length + unmappedCount > 0;
     if (isMapChanged) this.updateCluster({ mapVersion: this.#cluster.mapVersion + 1 });
     const store: StoreChange[] = [];
     if (this.#isClusterChanged) {
@@ -191,14 +193,27 @@ export class Facts {
     collect(store, this.families, families);
     collect(store, this.pgs, map.pgs);
     collect(store, this.volumes, map.volumes);
-    collect(store, this.pools, this.pools.takeChanged());
+    collect(store, this.pools, pools);
     collect(store, this.jobs, this.jobs.takeChanged());
     collect(store, this.events, this.events.takeChanged());
     return { store, map: isMapChanged ? map : null };
   }
 
-  #loadEntry(entry: StoreEntry): void {
-    for (const table of [
+  /** Every record as the store holds it, except those whose key `isLeftOut`. */
+  entries(isLeftOut: (key: string) => boolean): readonly StoreEntry[] {
+    const entries: StoreEntry[] = [{ key: CLUSTER_KEY, value: JSON.stringify(this.#cluster) }];
+    for (const table of this.#tables()) {
+      if (isLeftOut(table.prefix)) continue;
+      for (const key of table.keys()) {
+        entries.push({ key: `${table.prefix}${key}`, value: JSON.stringify(table.find(key)) });
+      }
+    }
+    return entries;
+  }
+
+  #tables(): readonly Table<string | number, unknown>[] {
+    // Each table is used only with keys and records that its own prefix names.
+    return [
       this.nodes,
       this.disks,
       this.pools,
@@ -207,10 +222,13 @@ export class Facts {
       this.volumes,
       this.jobs,
       this.events,
-    ]) {
+    ] as unknown as Table<string | number, unknown>[];
+  }
+
+  #loadEntry(entry: StoreEntry): void {
+    for (const table of this.#tables()) {
       if (entry.key.startsWith(table.prefix)) {
-        // Each table loads the records that its own prefix names.
-        (table as Table<string | number, unknown>).load(parseRecord(entry));
+        table.load(parseRecord(entry));
         return;
       }
     }

@@ -63,6 +63,14 @@ export function buildMapDelta(
   };
 }
 
+/**
+ * Whether executors keep the record beside the map (docs/decisions/0007): all but the members of PGs,
+ * which the map itself has, and history, which a recovered cluster does without.
+ */
+export function isFactKept(key: string): boolean {
+  return !/^(pg|job|event)\//.test(key);
+}
+
 /** Changes of two consecutive steps as one, for executors that take them together. */
 export function mergeMapChanges(first: MapChanges, second: MapChanges): MapChanges {
   return {

@@ -23,8 +23,21 @@ export type ManagerMessage =
       readonly sequence: number;
       readonly durationMs: number;
     }
-  | { readonly kind: 'map'; readonly map: ClusterMap }
-  | { readonly kind: 'delta'; readonly delta: ClusterMapDelta };
+  | { readonly kind: 'map'; readonly map: ClusterMap; readonly facts?: readonly ClusterFact[] }
+  | {
+      readonly kind: 'delta';
+      readonly delta: ClusterMapDelta;
+      readonly facts?: readonly ClusterFact[];
+    };
+
+/**
+ * A durable fact of the manager as its store holds it (JSON), or that it is gone (null). Executors keep
+ * facts beside the map for a recovery and never look into them (docs/decisions/0007).
+ */
+export interface ClusterFact {
+  readonly key: string;
+  readonly value: string | null;
+}
 
 /** A node that cannot reach the manager asks its peers to bear with it for one more lease. */
 export interface GrantRequest {
@@ -40,4 +53,12 @@ export interface GrantReply {
   readonly reason: string;
   readonly mapVersion: number;
   readonly node: NodeId;
+}
+
+/** A map with the facts beside it, as a manager would send it. */
+export function mapMessage(
+  map: ClusterMap,
+  facts: ReadonlyMap<string, string>,
+): Extract<ManagerMessage, { kind: 'map' }> {
+  return { kind: 'map', map, facts: [...facts].map(([key, value]) => ({ key, value })) };
 }

@@ -16,7 +16,13 @@ import {
   type MapPg,
   type MapVolume,
 } from '../model/cluster-map.ts';
-import type { GrantReply, GrantRequest, ManagerMessage, NodeMessage } from '../model/control.ts';
+import type {
+  ClusterFact,
+  GrantReply,
+  GrantRequest,
+  ManagerMessage,
+  NodeMessage,
+} from '../model/control.ts';
 import type { NodeHello } from '../model/node-report.ts';
 import {
   each,
@@ -150,9 +156,9 @@ function managerMessageFields(message: ManagerMessage): Fields {
     case 'lease':
       return { lease: withoutKind(message) };
     case 'map':
-      return { mapFull: message.map };
+      return { mapFull: { ...message.map, facts: message.facts ?? [] } };
     case 'delta':
-      return { mapDelta: message.delta };
+      return { mapDelta: { ...message.delta, facts: message.facts ?? [] } };
   }
 }
 
@@ -187,10 +193,18 @@ function readManagerMessage(fields: Fields): ManagerMessage {
     };
   }
   const full = part(fields, 'mapFull');
-  if (full !== null) return { kind: 'map', map: readMap(full) };
+  if (full !== null) return { kind: 'map', map: readMap(full), ...readFacts(full) };
   const delta = part(fields, 'mapDelta');
-  if (delta !== null) return { kind: 'delta', delta: readDelta(delta) };
+  if (delta !== null) return { kind: 'delta', delta: readDelta(delta), ...readFacts(delta) };
   throw protocolError('it is empty', 'welcome, refusal, lease, map, delta');
+}
+
+function readFacts(fields: Fields): { readonly facts?: readonly ClusterFact[] } {
+  const facts = each(fields, 'facts', (fact) => ({
+    key: text(fact, 'key'),
+    value: typeof fact['value'] === 'string' ? fact['value'] : null,
+  }));
+  return facts.length === 0 ? {} : { facts };
 }
 
 function readMap(fields: Fields): ClusterMap {

@@ -1,6 +1,7 @@
 /** The gRPC services of the control link, for both ends; bytes come from `control-codec.ts`. */
 import type grpc from '@grpc/grpc-js';
 import type { GrantReply, GrantRequest, ManagerMessage, NodeMessage } from '../model/control.ts';
+import { decodeNodeMemory, encodeNodeMemory, type NodeMemory } from '../model/recall.ts';
 import { CONTROL_MESSAGE_BYTES_MAX, type ControlCodec } from './control-codec.ts';
 
 /**
@@ -47,3 +48,16 @@ export function grantMethod(codec: ControlCodec): GrantMethod {
     responseDeserialize: (bytes) => codec.decodeGrantReply(bytes),
   };
 }
+
+export type RecallMethod = grpc.MethodDefinition<null, NodeMemory>;
+
+/** A recovery's question to an executor: what it remembers, as JSON (shared/model/recall.ts). */
+export const RECALL_METHOD: RecallMethod = {
+  path: '/cistern.control.Grants/Recall',
+  requestStream: false,
+  responseStream: false,
+  requestSerialize: () => Buffer.alloc(0),
+  requestDeserialize: () => null,
+  responseSerialize: encodeNodeMemory,
+  responseDeserialize: decodeNodeMemory,
+};

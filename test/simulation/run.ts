@@ -6,6 +6,7 @@ import { describeError } from '../../shared/base/errors.ts';
 import { Administrator } from './administrator.ts';
 import { Cluster } from './cluster.ts';
 import { FaultDriver } from './fault-driver.ts';
+import { watchKeptMaps } from './kept-maps.ts';
 import { findUnrest, ManagerWatch } from './manager-watch.ts';
 import { compareReplicas, findLeaks } from './replica-comparison.ts';
 import type { SwarmOptions } from './swarm.ts';
@@ -36,6 +37,8 @@ const PROGRESS_OPS = 20;
 const DRAIN_MS_MAX = 60_000;
 /** Freed extents are given back some time after they left. */
 const LEAK_MS_MAX = 120_000;
+/** A map is kept within two seconds of its last change; stragglers of the run make a few more. */
+const MAP_MS_MAX = 30_000;
 const VIOLATIONS_MAX = 10;
 const LINES_MAX = 100;
 
@@ -154,6 +157,7 @@ class Run {
       },
       LEAK_MS_MAX,
     );
+    await this.#until('the last map is on every disk', watchKeptMaps(this.#cluster), MAP_MS_MAX);
     const { state } = this.#cluster;
     if (state === null) return;
     const comparison = compareReplicas(this.#cluster, state);

@@ -3,7 +3,12 @@
  * behind the same messages as in production (data-process-supervisor.ts), which take a moment each way.
  * A crash drops the plane without closing anything; the next one gets disks, map and lease again.
  */
-import type { BackgroundLimits, DataPlane, DiskAssignment } from '../../executor/data-plane.ts';
+import type {
+  BackgroundLimits,
+  DataMemory,
+  DataPlane,
+  DiskAssignment,
+} from '../../executor/data-plane.ts';
 import type { ExtentStore } from '../../executor/disk/extent-store.ts';
 import { openExtentStore } from '../../executor/disk/extent-store-open.ts';
 import type { BlockDevice } from '../../executor/gateway/block-device.ts';
@@ -70,6 +75,7 @@ export class SimulatedDataProcess implements DataPlane {
   #limits: BackgroundLimits | null = null;
   #urgent: (() => void) | null = null;
   #isClosing = false;
+  #record: Uint8Array | null = null;
   #hasListened = false;
   /** By volume; empty while no process runs. */
   readonly served = new Map<number, ServedVolume>();
@@ -175,6 +181,15 @@ export class SimulatedDataProcess implements DataPlane {
     this.#send((plane) => plane.setLimits(limits));
   }
 
+  keepMap(record: Uint8Array): void {
+    this.#record = record;
+    this.#send((plane) => plane.keepMap(record));
+  }
+
+  recall(): Promise<DataMemory | null> {
+    return this.#child?.plane.recall() ?? Promise.resolve(null);
+  }
+
   report(): NodeReport {
     if (this.#report !== null) return this.#report;
     return { ...EMPTY_REPORT, disks: [...this.#disks.values()].map(openingReport) };
@@ -233,6 +248,8 @@ export class SimulatedDataProcess implements DataPlane {
     for (const disk of this.#disks.values()) this.#send((plane) => plane.addDisk(disk));
     if (map !== null && self !== null) this.#send((plane) => plane.applyMap(map, self));
     this.#send((plane) => plane.extendLease(this.#leaseUntilMs));
+    const record = this.#record;
+    if (record !== null) this.#send((plane) => plane.keepMap(record));
   }
 
   #send(action: (plane: NodeDataPlane) => void): void {

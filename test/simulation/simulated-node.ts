@@ -4,14 +4,17 @@
  */
 import { Executor } from '../../executor/executor.ts';
 import { NodeAgent } from '../../executor/node-agent.ts';
+import { MapKeeper } from '../../executor/node-map-keeper.ts';
 import { present } from '../../shared/base/assert.ts';
 import type { NodeId } from '../../shared/base/ids.ts';
 import type { Prng } from '../../shared/base/prng.ts';
 import { MiB } from '../../shared/base/units.ts';
 import type { Resource, TaskInfo } from '../../shared/mesos/messages.ts';
+import { mapMessage } from '../../shared/model/control.ts';
 import { mount, scalar } from '../unit/offers/agent-model.ts';
-import { MachineClock } from './machine-clock.ts';
 import type { ClusterWatch } from './cluster-watch.ts';
+import { MachineClock } from './machine-clock.ts';
+import { mapCodec } from './map-codec.ts';
 import { observeDialer } from './observed-ports.ts';
 import { ProcessClock } from './process-clock.ts';
 import type { ContainerHooks, ContainerReporter } from './simulated-agent.ts';
@@ -285,6 +288,11 @@ class Container implements ContainerHooks {
         }
       },
     });
+    const keeper = new MapKeeper({
+      clock: this.clock,
+      encode: (map, facts) => mapCodec().encodeManagerMessage(mapMessage(map, facts)),
+      keep: (record) => dataPlane.keepMap(record),
+    });
     const agent = new NodeAgent(
       {
         hello: {
@@ -303,11 +311,16 @@ class Container implements ContainerHooks {
       {
         clock: this.clock,
         log,
-        dialer: observeDialer(control.dialer(host, this.clock), host, this.#modules.clock, watch.leases),
+        dialer: observeDialer(
+          control.dialer(host, this.clock),
+          host,
+          this.#modules.clock,
+          watch.leases,
+        ),
         dataPlane,
         dataAddress: () => dataPlane.dataAddress,
         onManagerMissing: () => this.#executor.askForManager(),
-        onMap: () => undefined,
+        onMap: (map, facts) => keeper.note(map, facts),
       },
     );
     this.dataProcess = dataPlane;

@@ -182,8 +182,14 @@ describe('control codec', () => {
         removedVolumes: [],
       },
     };
+    const facts = [
+      { key: 'cluster', value: '{"clusterId":"c"}' },
+      { key: 'volume/3', value: null },
+    ];
     const others: readonly ManagerMessage[] = [
       MAP,
+      { ...(MAP.kind === 'map' ? MAP : never()), facts },
+      { ...detached, ...(detached.kind === 'delta' ? { facts } : never()) },
       detached,
       { kind: 'refusal', term: 1, reason: 'no' },
       { kind: 'lease', term: 1, sequence: 3, durationMs: 4000 },

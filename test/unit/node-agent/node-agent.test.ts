@@ -47,6 +47,14 @@ class RecordingPlane implements DataPlane {
     this.limits = limits;
   }
 
+  keepMap(): void {
+    throw new Error('The agent keeps no maps');
+  }
+
+  recall(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   report(): NodeReport {
     return EMPTY_REPORT;
   }
