@@ -96,6 +96,8 @@ export interface DiskFile {
    * have to (or when that cannot be told): `read` then. Throws as `readSync` does.
    */
   readCached(target: Uint8Array, offset: number): boolean;
+  /** A hint: the next `read` of the range shall come from the device. What is not synced stays cached. */
+  dropCached?(offset: number, length: number): void;
   read(target: Uint8Array, offset: number, done: (failure: DiskFailure | null) => void): void;
   write(source: Uint8Array, offset: number, done: (failure: DiskFailure | null) => void): void;
   /** `fdatasync`: everything written before this call was made is durable when `done` reports success. */

@@ -6,6 +6,7 @@
 import { assert } from '../../shared/base/assert.ts';
 import { crc32c, ZERO_BLOCK_CRC } from '../../shared/base/crc32c.ts';
 import { BLOCK_BYTES, BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
+import { DiskError, type DiskFailure } from '../../shared/ports.ts';
 import type { Status } from '../../shared/wire/data-protocol.ts';
 import { PRESENCE, STATUS } from '../../shared/wire/data-protocol.ts';
 import type { ChecksumRebuilder } from './checksum-rebuilder.ts';
@@ -175,23 +176,49 @@ export class BlockReader {
     assert(slot !== NO_SLOT, 'an extent with data has a slot', { row });
     const { file } = slabs.of(slot);
     const offset = slotOffset(slot) + request.block * BLOCK_BYTES;
-    try {
-      if (request.data.length <= CACHED_READ_BYTES_MAX && file.readCached(request.data, offset)) {
-        this.#answer(table, request, dataBlocks, done);
+    if (request.isFromDevice === true) file.dropCached?.(offset, request.data.length);
+    else {
+      try {
+        if (request.data.length <= CACHED_READ_BYTES_MAX && file.readCached(request.data, offset)) {
+          this.#answer(table, request, dataBlocks, done);
+          return;
+        }
+      } catch (error) {
+        if (!(error instanceof DiskError)) throw error;
+        this.#refuse(request, error, done);
         return;
       }
-    } catch (error) {
-      this.#core.failWith('Reading a slab', error);
-      done(STATUS.diskFailed, 0, 0, -1);
-      return;
     }
     const hold = holds.take(row, request.block, request.count, 'read');
     file.read(request.data, offset, (failure) => {
-      if (failure !== null) this.#core.fail('Reading a slab', failure);
       const loaded = this.#core.failure === null ? this.#core.tableOf(row) : null;
       if (loaded === null) done(STATUS.diskFailed, 0, 0, -1);
-      else this.#answer(loaded, request, dataBlocks, done);
+      else if (failure === null) this.#answer(loaded, request, dataBlocks, done);
+      else this.#refuse(request, failure, done);
       holds.release(row, hold);
+    });
+  }
+
+  /** A sector that cannot be read says nothing about the others: only these blocks are bad. */
+  #refuse(request: ReadRequest, failure: DiskFailure, done: ReadDone): void {
+    if (failure.code !== 'EIO') {
+      this.#core.fail('Reading a slab', failure);
+      done(STATUS.diskFailed, 0, 0, -1);
+      return;
+    }
+    this.#noteBad('A block cannot be read', request, request.block);
+    done(STATUS.checksum, 0, 0, request.count === 1 ? request.block : -1);
+  }
+
+  #noteBad(message: string, request: ReadRequest, block: number): void {
+    this.#core.checksumErrorCount += 1;
+    this.#core.parts.log('error', message, {
+      disk: this.#core.parts.options.diskId,
+      volume: request.volume,
+      layer: request.layer,
+      extent: request.extent,
+      block,
+      count: request.count,
     });
   }
 
@@ -219,14 +246,7 @@ export class BlockReader {
       done(STATUS.ok, dataBlocks, absentBlocks, -1);
       return;
     }
-    this.#core.checksumErrorCount += 1;
-    this.#core.parts.log('error', 'Stored block fails its checksum', {
-      disk: this.#core.parts.options.diskId,
-      volume: request.volume,
-      layer: request.layer,
-      extent: request.extent,
-      block: bad,
-    });
+    this.#noteBad('A stored block fails its checksum', request, bad);
     done(STATUS.checksum, 0, 0, bad);
   }
 }

@@ -16,6 +16,7 @@ import type { StoreCore } from './store-core.ts';
 
 /** Blocks per read: 256 KiB, whose checksums take 50 microseconds of the loop. */
 const STEP_BLOCKS = 64;
+const READING = 'Reading an extent to rebuild its checksums';
 
 interface Rebuild {
   readonly row: number;
@@ -60,12 +61,32 @@ export class ChecksumRebuilder {
     const slot = catalog.slot[state.row] ?? 0;
     const offset = slotOffset(slot) + block * BLOCK_BYTES;
     slabs.of(slot).file.read(state.buffer, offset, (failure) => {
-      if (failure !== null) {
-        this.#abandon(state, 'Reading an extent to rebuild its checksums', failure);
+      if (failure === null) {
+        for (let index = 0; index < STEP_BLOCKS; index += 1)
+          this.#look(state, block + index, index);
+        this.#step(state, block + STEP_BLOCKS);
+      } else if (failure.code === 'EIO') this.#stepByBlock(state, block, 0);
+      else this.#abandon(state, READING, failure);
+    });
+  }
+
+  /** Blocks that cannot be read keep the checksum they had; whoever reads them gets no data. */
+  #stepByBlock(state: Rebuild, first: number, index: number): void {
+    const { slabs, catalog } = this.#core;
+    if (index === STEP_BLOCKS) {
+      this.#step(state, first + STEP_BLOCKS);
+      return;
+    }
+    const slot = catalog.slot[state.row] ?? 0;
+    const target = state.buffer.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
+    const offset = slotOffset(slot) + (first + index) * BLOCK_BYTES;
+    slabs.of(slot).file.read(target, offset, (failure) => {
+      if (failure !== null && failure.code !== 'EIO') {
+        this.#abandon(state, READING, failure);
         return;
       }
-      for (let index = 0; index < STEP_BLOCKS; index += 1) this.#look(state, block + index, index);
-      this.#step(state, block + STEP_BLOCKS);
+      if (failure === null) this.#look(state, first + index, index);
+      this.#stepByBlock(state, first, index + 1);
     });
   }
 

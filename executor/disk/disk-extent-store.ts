@@ -9,6 +9,7 @@ import { Checkpoint } from './checkpoint.ts';
 import { ChecksumRebuilder } from './checksum-rebuilder.ts';
 import { ROW } from './extent-catalog.ts';
 import { ExtentCleaner } from './extent-cleaner.ts';
+import { ExtentHealer } from './extent-healer.ts';
 import { listExtents } from './extent-list.ts';
 import { ExtentRemover } from './extent-remover.ts';
 import type { ExtentStore } from './extent-store.ts';
@@ -25,6 +26,7 @@ import type {
   ExtentAddress,
   ExtentMeta,
   ExtentPage,
+  HealedBlocks,
   PulledBlocks,
   ReadDone,
   ReadRequest,
@@ -47,6 +49,7 @@ export class DiskExtentStore implements ExtentStore {
   readonly #reader: BlockReader;
   readonly #writer: BlockWriter;
   readonly #cleaner: ExtentCleaner;
+  readonly #healer: ExtentHealer;
   readonly #remover: ExtentRemover;
   readonly #maps: MapFiles;
   #isClosing = false;
@@ -63,6 +66,7 @@ export class DiskExtentStore implements ExtentStore {
     this.#reader = new BlockReader(core, rebuilder);
     this.#writer = new BlockWriter(core, stamps);
     this.#cleaner = new ExtentCleaner(core, { checkpoint: this.#checkpoint, rebuilder, stamps });
+    this.#healer = new ExtentHealer(core, { rebuilder, cleaner: this.#cleaner });
     this.#remover = new ExtentRemover(core);
     this.#maps = new MapFiles(core.parts.disk);
   }
@@ -151,6 +155,22 @@ export class DiskExtentStore implements ExtentStore {
 
   setStamp(address: ExtentAddress, pg: number, stamp: Stamp, done: Done): void {
     this.#change(done, () => this.#cleaner.setStamp(address, pg, stamp, done));
+  }
+
+  versionOf(address: ExtentAddress): number {
+    return this.#healer.versionOf(address);
+  }
+
+  rewrite(blocks: HealedBlocks, done: Done): void {
+    this.#change(done, () => this.#healer.rewrite(blocks, done));
+  }
+
+  beginHeal(address: ExtentAddress, pg: number, version: number, done: Done): void {
+    this.#change(done, () => this.#healer.begin(address, pg, version, done));
+  }
+
+  endHeal(address: ExtentAddress, epoch: number, done: Done): void {
+    this.#change(done, () => this.#healer.end(address, epoch, done));
   }
 
   clean(extents: readonly ExtentAddress[], done: () => void = () => undefined): void {

@@ -2,7 +2,7 @@
  * The extent store of one disk, as its callers see it. `openExtentStore` (extent-store-open.ts) makes one.
  *
  * Rules that hold for every method:
- * - a store that met EIO, EROFS or a failed sync is failed for good: every later call ends in
+ * - a store that met EIO on writing, EROFS or a failed sync is failed for good: every later call ends in
  *   `STATUS.diskFailed`, and `failure` says why;
  * - operations on overlapping blocks of one extent take effect in the order of the calls;
  * - `done` may be called before the method returns.
@@ -13,6 +13,7 @@ import type {
   ExtentAddress,
   ExtentMeta,
   ExtentPage,
+  HealedBlocks,
   PulledBlocks,
   ReadDone,
   ReadRequest,
@@ -90,6 +91,20 @@ export interface ExtentStore {
   listExtents(pg: number, after: ExtentAddress | null, limit: number): ExtentPage;
   /** Drops the extents of `pg`, in slices; its epoch stays known. */
   forgetPg(pg: number, done: Done): void;
+
+  // ── Healing (extent-healer.ts) ───────────────────────────────────────────────────────────────
+
+  /** Differs after every change of the extent while the store is open; -1 when it does not exist. */
+  versionOf(address: ExtentAddress): number;
+  /**
+   * Writes bytes under the checksums that are stored already: cures rotten and unreadable blocks.
+   * `STATUS.badRequest` when other checksums are stored by now. Power-safe at `done`.
+   */
+  rewrite(blocks: HealedBlocks, done: Done): void;
+  /** Opens a quiet extent for `applyPulled`, if it is still as it was at `version`. */
+  beginHeal(address: ExtentAddress, pg: number, version: number, done: Done): void;
+  /** It is whole again: as of `epoch`, and durable, at `done`. */
+  endHeal(address: ExtentAddress, epoch: number, done: Done): void;
 
   // ── Epochs and generations ───────────────────────────────────────────────────────────────────
 

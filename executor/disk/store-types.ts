@@ -116,6 +116,14 @@ export interface PulledBlocks {
   data: Uint8Array;
 }
 
+/** Good bytes for blocks that should hold them: they fit the checksums, which must be the stored ones. */
+export interface HealedBlocks extends ExtentAddress {
+  readonly block: number;
+  readonly count: number;
+  readonly checksums: Uint8Array;
+  readonly data: Uint8Array;
+}
+
 /**
  * One read inside one extent and one layer, into buffers of the caller. Absent and zero blocks are
  * filled with zeros and the checksum of a zero block, so that the result can be sent as it is.
@@ -132,12 +140,15 @@ export interface ReadRequest {
   checksums: Uint8Array;
   /** Compares data and checksums here; a mismatch ends in `STATUS.checksum`. */
   verify: boolean;
+  /** Asks the device, not the system's cache, as far as the system lets us (scrub). */
+  isFromDevice?: boolean;
 }
 
 /**
  * `dataBlocks`: blocks of the range that hold data; `absentBlocks`: blocks that fall through to the
  * parent layer. Both are 0 unless `status` is `ok`. `badBlock`: first block (inside the extent) that
- * failed its checksum, or -1.
+ * failed its checksum, or -1. A range that the device cannot read ends in `STATUS.checksum` too, with
+ * -1 unless it is a single block: what it holds is as lost as if it had rotted, and no more.
  */
 export type ReadDone = (
   status: Status,
@@ -192,6 +203,6 @@ export interface StoreUsage {
   readonly extentCount: number;
   readonly dirtyExtentCount: number;
   readonly incompleteExtentCount: number;
-  /** Since the store was opened. */
+  /** Blocks that failed their checksum or could not be read, since the store was opened. */
   readonly checksumErrorCount: number;
 }

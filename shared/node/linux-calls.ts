@@ -9,6 +9,8 @@ import { createRequire } from 'node:module';
 export interface LinuxCalls {
   /** Keeps the kernel from reading ahead into large folios, which make 4 KiB overwrites 13 times dearer. */
   adviseRandom(fd: number): void;
+  /** Drops clean pages of the range from the cache; those of other lengths than pages stay. */
+  dropCached(fd: number, offset: number, length: number): void;
   /** Bytes read; -1 when it would have to wait for a device, or failed (a plain read tells why). */
   readNoWait(fd: number, target: Uint8Array, offset: number): number;
   /** `errno` is 0 for success. Runs on the thread pool. */
@@ -26,6 +28,7 @@ interface Koffi {
 }
 
 const POSIX_FADV_RANDOM = 1;
+const POSIX_FADV_DONTNEED = 4;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 const RWF_NOWAIT = 8;
@@ -65,6 +68,7 @@ function writeZeros(
 
 export const PORTABLE_CALLS: LinuxCalls = {
   adviseRandom: () => undefined,
+  dropCached: () => undefined,
   readNoWait: () => -1,
   punch: writeZeros,
 };
@@ -85,6 +89,9 @@ function loadNative(): LinuxCalls {
     adviseRandom(fd) {
       // Advice: a file system that refuses it serves all the same.
       fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+    },
+    dropCached(fd, offset, length) {
+      fadvise(fd, offset, length, POSIX_FADV_DONTNEED);
     },
     readNoWait(fd, target, offset) {
       iovec.writeBigUInt64LE(koffi.address(target), 0);

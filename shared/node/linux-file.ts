@@ -80,6 +80,10 @@ export class LinuxFile implements DiskFile {
     return this.#calls.readNoWait(this.#fd, part, offset) === wanted;
   }
 
+  dropCached(offset: number, length: number): void {
+    this.#calls.dropCached(this.#fd, offset, length);
+  }
+
   writeSync(source: Uint8Array, offset: number): void {
     let position = 0;
     try {
