@@ -7,6 +7,7 @@ import { addDemoCommand } from './demo.ts';
 import { addDevCommand } from './dev.ts';
 import { addDiskCommand } from './disk.ts';
 import { addEventsCommand } from './events.ts';
+import { addExplainCommand } from './explain.ts';
 import { EXIT_USAGE, usageError } from './failures.ts';
 import { addJobCommand } from './job.ts';
 import { addNodeCommand } from './node.ts';
@@ -70,6 +71,7 @@ function createParser(): GlobalArgv {
     );
   const adders = [
     addStatusCommand,
+    addExplainCommand,
     addVolumeCommand,
     addPoolCommand,
     addNodeCommand,

@@ -1,9 +1,11 @@
 /** The operator API's view of the leading manager: its views on request, its commands into the inbox. */
 import type { ManagerPort } from './api/manager-port.ts';
+import { attachmentViews } from './core/attachment-views.ts';
+import { explainAll, explainSubject } from './core/explain.ts';
 import { eventViews, jobViews } from './core/job-views.ts';
 import { diskViews, nodeView, nodeViews } from './core/node-views.ts';
 import { clusterView, pgViews, poolViews } from './core/views.ts';
-import { attachmentViews, volumeViews } from './core/volume-views.ts';
+import { volumeViews } from './core/volume-views.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export function createManagerPort(scheduler: Scheduler): ManagerPort {
@@ -23,6 +25,10 @@ export function createManagerPort(scheduler: Scheduler): ManagerPort {
     attachments: () => attachmentViews(state, scheduler.now()),
     jobs: () => jobViews(state, scheduler.now()),
     events: (sinceId, limit) => eventViews(state, sinceId, limit),
+    explain: (subject) =>
+      subject === null
+        ? explainAll(state, scheduler.now())
+        : explainSubject(state, subject, scheduler.now()),
     subscribe: (listener) => scheduler.subscribe(listener),
     execute: (command) => scheduler.execute(command),
   };

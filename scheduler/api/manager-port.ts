@@ -15,6 +15,7 @@ import type {
   PoolView,
   VolumeView,
 } from '../../shared/model/api-views.ts';
+import type { ExplainView } from '../../shared/model/explanation-view.ts';
 import type { Command, CommandResult } from '../core/contract.ts';
 
 /** Absent fields do not filter. `disk` (`d7`): PGs that have it in sync, joining or as a target. */
@@ -44,6 +45,8 @@ export interface ManagerPort {
   jobs(): readonly JobView[];
   /** Events with an id above `sinceId`, in order of id; when there are more than `limit`, the newest. */
   events(sinceId: number, limit: number): readonly EventView[];
+  /** Everything that is not green, or one subject; null: there is no such thing. */
+  explain(subject: string | null): ExplainView | null;
   /** `listener` runs after each committed step; it must be quick and must not throw. Returns the end of it. */
   subscribe(listener: () => void): () => void;
   /** Never rejects for operating errors: those are results. */

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import type { EventView, PgView } from '../../shared/model/api-views.ts';
 import { count, described, list, objectSchema, oneOf, ref, text } from './json-schema.ts';
 import type { ManagerPort } from './manager-port.ts';
-import { getDisk, getJob, getNode, getPool, getVolume } from './references.ts';
+import { getDisk, getExplanation, getJob, getNode, getPool, getVolume } from './references.ts';
 import { describeRoute, pathParameter } from './route-schema.ts';
 import { PG_STATES } from './view-schemas.ts';
 
@@ -34,6 +34,7 @@ export function addReadRoutes(app: FastifyInstance, manager: ManagerPort): void 
   addPlacementRoutes(app, manager);
   addVolumeRoutes(app, manager);
   addHistoryRoutes(app, manager);
+  addExplainRoutes(app, manager);
 }
 
 function addPlaceRoutes(app: FastifyInstance, manager: ManagerPort): void {
@@ -165,4 +166,24 @@ function readEvents(manager: ManagerPort, query: EventsQuery): readonly EventVie
   const limit = query.limit ?? EVENTS_DEFAULT;
   if (query.since === undefined) return manager.events(0, limit);
   return manager.events(query.since, ALL_EVENTS).slice(0, limit);
+}
+
+function addExplainRoutes(app: FastifyInstance, manager: ManagerPort): void {
+  app.get(
+    '/explain',
+    { schema: describeRoute('explain', 'Why everything that is not green is so', ref('Explain')) },
+    async () => manager.explain(null),
+  );
+  app.get<{ Params: { subject: string } }>(
+    '/explain/:subject',
+    {
+      schema: describeRoute('explain', 'Why one thing is not green', ref('Explain'), {
+        params: pathParameter(
+          'subject',
+          'Id (n3, d7, pg12, v5, j4, mesos) or name (of a volume, a pool, a host)',
+        ),
+      }),
+    },
+    async (request) => getExplanation(manager, request.params.subject),
+  );
 }

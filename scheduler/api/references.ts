@@ -15,6 +15,7 @@ import type {
   PoolView,
   VolumeView,
 } from '../../shared/model/api-views.ts';
+import type { ExplainView } from '../../shared/model/explanation-view.ts';
 import type { ManagerPort } from './manager-port.ts';
 
 /** Names listed in a refusal: enough to spot a typing error, short enough for one line. */
@@ -112,6 +113,17 @@ export function getJob(manager: ManagerPort, given: string): JobView {
     );
   }
   return found;
+}
+
+/** Empty explanations mean green; `not-found` when nothing has this id or name. */
+export function getExplanation(manager: ManagerPort, given: string): ExplainView {
+  const found = manager.explain(given);
+  if (found !== null) return found;
+  const names = [
+    ...manager.pools().map((pool) => pool.name),
+    ...manager.volumes().map((v) => v.name),
+  ];
+  throw notFound('node, disk, placement group, volume, pool or job', given, names);
 }
 
 export function findAttachment(manager: ManagerPort, volume: string): AttachmentView | undefined {

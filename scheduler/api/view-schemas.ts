@@ -15,6 +15,11 @@ import type {
   PoolView,
   VolumeView,
 } from '../../shared/model/api-views.ts';
+import type {
+  CauseView,
+  ExplainView,
+  ExplanationView,
+} from '../../shared/model/explanation-view.ts';
 import type { PgSummaryView, SnapshotView } from '../../shared/model/stream-view.ts';
 import type { JsonSchema } from './json-schema.ts';
 import {
@@ -229,6 +234,36 @@ const event = viewSchema<EventView>('Event', {
   subject: text,
 });
 
+const SINCE = 'null: not known, it may have begun before this manager led';
+
+const cause = viewSchema<CauseView>('Cause', {
+  subject: text,
+  message: text,
+  since: described(nullable(time), SINCE),
+});
+
+const explanation = viewSchema<ExplanationView>('Explanation', {
+  subject: text,
+  kind: oneOf(['cluster', 'mesos', 'node', 'disk', 'pool', 'pg', 'volume', 'job']),
+  state: described(text, "The word that the subject's own view has for it"),
+  severity: oneOf(['notice', 'degraded', 'critical']),
+  message: text,
+  since: described(nullable(time), SINCE),
+  causes: described(list(ref('Cause')), 'Nearest first, the root last'),
+  next: described(text, 'What happens next by itself'),
+  by: described(nullable(time), 'By when; null when nobody can know'),
+  noDeadline: described(text, 'Why nobody can know by when; empty when `by` is given'),
+  action: described(text, 'The one safe thing that an operator may do'),
+  command: described(nullable(text), 'The exact command for it'),
+});
+
+const explain = viewSchema<ExplainView>('Explain', {
+  at: time,
+  subject: nullable(text),
+  explanations: described(list(ref('Explanation')), 'Worst first; empty when all is green'),
+  omittedCount: count,
+});
+
 const error = viewSchema<ErrorView>('Error', {
   code: text,
   message: text,
@@ -274,6 +309,9 @@ export const VIEW_SCHEMAS: readonly JsonSchema[] = [
   volume,
   job,
   event,
+  cause,
+  explanation,
+  explain,
   error,
   pgSummary,
   snapshot,

@@ -51,7 +51,7 @@ export function createState(setup: Setup, now: Now): State {
     disks: new Map(),
     pgBytes: new Map(),
     expansion: new Map(),
-    mesos: createMesosState(),
+    mesos: createMesosState(now.ms),
     work: createWork(),
     startedAtMs: now.ms,
   };

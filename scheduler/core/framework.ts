@@ -89,8 +89,9 @@ export function onMesosEvent(state: State, event: SchedulerEvent, now: Now): Eff
 }
 
 /** The subscription ended: nothing that Mesos said about offers holds any more. */
-export function onMesosDisconnected(state: State, reason: string, _now: Now): Effect[] {
+export function onMesosDisconnected(state: State, reason: string, now: Now): Effect[] {
   const { mesos } = state;
+  if (mesos.isSubscribed) mesos.disconnectedAtMs = now.ms;
   mesos.isSubscribed = false;
   mesos.disconnectReason = reason;
   mesos.isReconciled = false;

@@ -56,6 +56,8 @@ export interface MesosState {
   isSubscribed: boolean;
   /** Why not; empty while subscribed. */
   disconnectReason: string;
+  /** Since when this manager has been without a subscription. */
+  disconnectedAtMs: number;
   subscribedAtMs: number;
   /** Tasks were asked about after SUBSCRIBED, and answered (or time was up): offers may come. */
   isReconciled: boolean;
@@ -81,10 +83,11 @@ export interface MesosState {
   readonly passedOver: Map<string, string>;
 }
 
-export function createMesosState(): MesosState {
+export function createMesosState(startedAtMs: number): MesosState {
   return {
     isSubscribed: false,
     disconnectReason: 'not subscribed yet',
+    disconnectedAtMs: startedAtMs,
     subscribedAtMs: Number.NEGATIVE_INFINITY,
     isReconciled: false,
     isSuppressed: true,

@@ -88,13 +88,15 @@ export interface MovePlan {
   readonly steps: readonly MoveStep[];
   /** PGs that are not where they should be and get no step now, by what they wait for. */
   readonly waiting: Readonly<Record<WaitReason, number>>;
+  /** The same, PG by PG. */
+  readonly waits: ReadonlyMap<PgId, WaitReason>;
 }
 
 /** See the head of the file. Every PG gets at most one step, and no step while it has a join. */
 export function planMoves(input: MoveInput): MovePlan {
   const disks = new Map(input.disks.map((disk) => [disk.id, disk]));
   const loads = new DiskLoads(input.limits);
-  const waiting: Record<WaitReason, number> = { ...NOBODY_WAITS };
+  const waits = new Map<PgId, WaitReason>();
   const cancels: CancelStep[] = [];
   const drops: DropStep[] = [];
   const wishes: Wish[] = [];
@@ -113,10 +115,13 @@ export function planMoves(input: MoveInput): MovePlan {
     const missing = pg.target.filter((disk) => !inSync.includes(disk));
     if (missing.every((disk) => pg.joining.includes(disk))) continue;
     // One join at a time: the next plan sees what came of this one.
-    if (pg.joining.length > 0) waiting['join-running'] += 1;
+    if (pg.joining.length > 0) waits.set(pg.id, 'join-running');
     else wishes.push(makeWish({ ...pg, inSync }, missing, disks));
   }
-  return { cancels, drops, steps: chooseSteps(wishes, { disks, loads, waiting }), waiting };
+  const steps = chooseSteps(wishes, { disks, loads, waits });
+  const waiting: Record<WaitReason, number> = { ...NOBODY_WAITS };
+  for (const reason of waits.values()) waiting[reason] += 1;
+  return { cancels, drops, steps, waiting, waits };
 }
 
 const NOBODY_WAITS: Readonly<Record<WaitReason, number>> = {
@@ -205,8 +210,8 @@ function makeWish(pg: MovePg, missing: readonly DiskId[], disks: Disks): Wish {
 interface Resources {
   readonly disks: Disks;
   readonly loads: DiskLoads;
-  /** Counted up for each wish that is not served. */
-  readonly waiting: Record<WaitReason, number>;
+  /** Takes each wish that is not served. */
+  readonly waits: Map<PgId, WaitReason>;
 }
 
 function chooseSteps(wishes: readonly Wish[], resources: Resources): MoveStep[] {
@@ -223,7 +228,7 @@ function chooseSteps(wishes: readonly Wish[], resources: Resources): MoveStep[] 
 
 /** Serves wishes of one urgency: first only disks with nothing to do, then those with one join, … */
 function serveEqually(wishes: readonly Wish[], resources: Resources): MoveStep[] {
-  const { loads, waiting } = resources;
+  const { loads, waits } = resources;
   const steps: MoveStep[] = [];
   let open = wishes;
   for (let level = 1; level <= loads.levelMax && open.length > 0; level += 1) {
@@ -233,7 +238,7 @@ function serveEqually(wishes: readonly Wish[], resources: Resources): MoveStep[]
       if (typeof result !== 'string') steps.push(result);
       // Only a busy disk may have a place on the next level.
       else if (result === 'disk-busy' && level < loads.levelMax) stillOpen.push(wish);
-      else waiting[result] += 1;
+      else waits.set(wish.pg.id, result);
     }
     open = stillOpen;
   }

@@ -9,8 +9,8 @@ import {
 import type { DiskView, NodeView } from '../../shared/model/api-views.ts';
 import type { DiskReport } from '../../shared/model/node-report.ts';
 import { capacityOf } from './capacity.ts';
-import { nodeState } from './health.ts';
 import { memberCount } from './members.ts';
+import { nodeState } from './node-state.ts';
 import type { DiskRecord, NodeRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 import { addCapacity } from './views.ts';

@@ -46,7 +46,7 @@ export function countFamily(
   const counts: MutableCounts = { total: 0, clean: 0, degraded: 0, misplaced: 0, unavailable: 0 };
   counts.total = family.pgCount;
   counts.clean = family.pgCount;
-  for (const id of suspects(state, serving)) {
+  for (const id of doubtfulPgs(state, serving)) {
     if (id < family.pgBase || id >= family.pgBase + family.pgCount) continue;
     counts.clean -= 1;
     counts[pgState(state.facts.pgs.get(id), family, serving)] += 1;
@@ -55,7 +55,7 @@ export function countFamily(
 }
 
 /** The PGs that may be anything but clean: few in a healthy cluster, however many PGs it has. */
-function suspects(state: State, serving: ReadonlySet<DiskId>): ReadonlySet<PgId> {
+export function doubtfulPgs(state: State, serving: ReadonlySet<DiskId>): ReadonlySet<PgId> {
   const { unsettled, shortTargets, pgsOfDisk } = state.work;
   const found = new Set([...unsettled, ...shortTargets]);
   for (const [disk, pgs] of pgsOfDisk) {

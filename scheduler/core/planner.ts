@@ -154,6 +154,7 @@ function startMoves(state: State, now: Now): void {
     });
   }
   const moves = planMoves({ pgs, disks: moveDisks(state, now), limits: moveLimits(state) });
+  work.moveWaits = moves.waits;
   for (const { pg, joining } of moves.cancels) {
     const { inSync, joining: all } = state.facts.pgs.get(pg);
     changeMembers(state, pg, { inSync, joining: all.filter((disk) => disk !== joining) });

@@ -20,7 +20,7 @@ const LAUNCH_SILENCE_MS = 30_000;
 /** A task that does not get beyond starting is ended and launched again (Marathon: the same). */
 const START_MS_MAX = 300_000;
 /** A claim that could not be brought up in this time is given back; the pool looks for another disk. */
-const CLAIM_MS_MAX = 600_000;
+export const CLAIM_MS_MAX = 600_000;
 /** After SUBSCRIBED offers wait for answers about tasks, but not for agents that are still away. */
 const RECONCILE_MS_MAX = 15_000;
 /** Catches what was lost on the way without a disconnect. */

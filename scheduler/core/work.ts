@@ -7,6 +7,7 @@
 import type { DiskId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
 import type { IoView } from '../../shared/model/api-views.ts';
 import type { AttachmentReport } from '../../shared/model/node-report.ts';
+import type { WaitReason } from './move-plan.ts';
 
 /** A command that is answered later: when what it waits for has happened, or at its deadline. */
 export interface PendingCommand {
@@ -88,6 +89,8 @@ export interface Work {
   readonly diskAwaySinceMs: Map<DiskId, number>;
   /** Why each pool's placement is not as its policy asks; empty when it is. */
   readonly explanations: Map<string, readonly string[]>;
+  /** What PGs that should move waited for when moves were last planned. */
+  moveWaits: ReadonlyMap<PgId, WaitReason>;
   readonly ioSamples: Map<VolumeId, IoSample>;
   /** When leases were last looked at; -Infinity before the first time. */
   leasesSeenAtMs: number;
@@ -123,6 +126,7 @@ export function createWork(): Work {
     diskUses: new Map(),
     diskAwaySinceMs: new Map(),
     explanations: new Map(),
+    moveWaits: new Map(),
     ioSamples: new Map(),
     notices: new Map(),
     leasesSeenAtMs: Number.NEGATIVE_INFINITY,

@@ -3,13 +3,15 @@
  * step, and when the faults stop everything becomes clean again. The seed is in the test's name.
  */
 import { expect } from 'chai';
+import { attachmentViews } from '../../../scheduler/core/attachment-views.ts';
 import { jobViews } from '../../../scheduler/core/job-views.ts';
 import { diskViews, nodeViews } from '../../../scheduler/core/node-views.ts';
 import { clusterView, pgViews, poolViews } from '../../../scheduler/core/views.ts';
-import { attachmentViews, volumeViews } from '../../../scheduler/core/volume-views.ts';
+import { volumeViews } from '../../../scheduler/core/volume-views.ts';
 import type { DiskId, NodeId, VolumeId } from '../../../shared/base/ids.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
+import { findUnexplained } from './explained.ts';
 import { SimulatedCluster } from './simulated-cluster.ts';
 
 const SEEDS = 40;
@@ -155,6 +157,7 @@ class Walk {
     expect(poolViews(state).length).to.equal(1);
     expect(volumeViews(state, now).length).to.equal(state.facts.volumes.size);
     expect(attachmentViews(state, now).length).to.equal(view.attachedCount);
+    expect(findUnexplained(state, now), 'states without an explanation').to.deep.equal([]);
     for (const job of jobViews(state, now)) {
       expect(job.progressRatio, `progress of ${job.id}`).to.be.within(0, 1);
     }
