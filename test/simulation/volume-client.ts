@@ -236,8 +236,7 @@ export class VolumeClient {
       if (flight.mark !== null) this.#cluster.watch.replicas.endFlush(flight.mark);
     } else {
       this.#history.endWrite(entry);
-      const { volume } = this.options;
-      this.#cluster.watch.replicas.onWriteAcked(volume, flight.offset, flight.length);
+      this.#cluster.watch.replicas.onWriteAcked(this.options.volume, ...touchedBlocks(flight));
     }
   }
 
@@ -260,6 +259,13 @@ export class VolumeClient {
 /** A process that was stopped meanwhile has its time from then on. */
 function sinceOf({ startedMs, process }: Flight): number {
   return Math.max(startedMs, process.lastStopMs);
+}
+
+/** First block and the end; a trim leaves blocks alone that it only touches. */
+function touchedBlocks({ op, offset, length }: Flight): readonly [number, number] {
+  const first = offset / BLOCK_BYTES;
+  const end = (offset + length) / BLOCK_BYTES;
+  return op === 'trim' ? [Math.ceil(first), Math.floor(end)] : [Math.floor(first), Math.ceil(end)];
 }
 
 /** A trim leaves blocks alone that it only touches. */

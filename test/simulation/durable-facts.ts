@@ -1,0 +1,106 @@
+/**
+ * What is durable, read from the rows of the metadata store as they are committed, not from the
+ * manager's memory: who was a member of a PG in which epoch, which disk is on which node, where a
+ * volume's extents are. The measure that replicas and gateways are held against.
+ */
+import type {
+  DiskRecord,
+  NodeRecord,
+  PgRecord,
+  VolumeRecord,
+} from '../../scheduler/core/records.ts';
+import type { StoreChange } from '../../shared/ports.ts';
+
+/** A disk that left the in-sync members of a PG while its node was being shut out. */
+export interface ShutOut {
+  readonly epoch: number;
+  readonly atMs: number;
+}
+
+export class DurableFacts {
+  readonly disks = new Map<number, DiskRecord>();
+  readonly nodes = new Map<number, NodeRecord>();
+  readonly volumes = new Map<number, VolumeRecord>();
+  readonly pgs = new Map<number, PgRecord>();
+  /** Every epoch that ever was, by `pg/epoch`. */
+  readonly #epochs = new Map<string, PgRecord>();
+  /** By `disk/pg`: the last time a member was removed without being asked. */
+  readonly #shutOut = new Map<string, ShutOut>();
+  /** Per volume and generation: who was in sync when the attachment was made, by PG. */
+  readonly #attached = new Map<string, ReadonlyMap<number, readonly number[]>>();
+  /** Fewest registered nodes that there ever were, from three on: majorities are no smaller. */
+  votersMin = Number.POSITIVE_INFINITY;
+
+  onCommit(changes: readonly StoreChange[], nowMs: number): void {
+    for (const { key, value } of changes) {
+      const [table = '', id = ''] = key.split('/');
+      const target = this.#tableOf(table);
+      if (target === null) continue;
+      if (value === null) target.delete(Number(id));
+      else target.set(Number(id), JSON.parse(value));
+    }
+    // Nodes and disks of the same commit count before the memberships that follow from them.
+    for (const { key, value } of changes) {
+      if (value === null) continue;
+      if (key.startsWith('pg/')) this.#onPg(JSON.parse(value) as PgRecord, nowMs);
+      if (key.startsWith('volume/')) this.#onVolume(JSON.parse(value) as VolumeRecord);
+    }
+    const voters = [...this.nodes.values()].filter(
+      (node) => node.registeredAtVersion !== null && node.removedAtVersion === null,
+    );
+    if (voters.length >= 3) this.votersMin = Math.min(this.votersMin, voters.length);
+  }
+
+  find(pg: number, epoch: number): PgRecord | undefined {
+    return this.#epochs.get(`${pg}/${epoch}`);
+  }
+
+  findShutOut(disk: number, pg: number): ShutOut | undefined {
+    return this.#shutOut.get(`${disk}/${pg}`);
+  }
+
+  /** Who was in sync when this generation began, and is so still, in any PG of the volume. */
+  holdersSince(volume: number, generation: number): Set<number> {
+    const holders = new Set<number>();
+    for (const [pg, before] of this.#attached.get(`${volume}/${generation}`) ?? []) {
+      const inSync: readonly number[] = this.pgs.get(pg)?.inSync ?? [];
+      for (const disk of before) if (inSync.includes(disk)) holders.add(disk);
+    }
+    return holders;
+  }
+
+  #tableOf(name: string): Map<number, unknown> | null {
+    switch (name) {
+      case 'disk':
+        return this.disks;
+      case 'node':
+        return this.nodes;
+      case 'volume':
+        return this.volumes;
+      default:
+        return null;
+    }
+  }
+
+  #onPg(pg: PgRecord, nowMs: number): void {
+    const before = this.pgs.get(pg.id);
+    this.pgs.set(pg.id, pg);
+    this.#epochs.set(`${pg.id}/${pg.epoch}`, pg);
+    for (const disk of before?.inSync ?? []) {
+      if (pg.inSync.includes(disk)) continue;
+      const node = this.nodes.get(this.disks.get(disk)?.node ?? -1);
+      if (node?.isFenced !== true) continue;
+      this.#shutOut.set(`${disk}/${pg.id}`, { epoch: pg.epoch, atMs: nowMs });
+    }
+  }
+
+  #onVolume(volume: VolumeRecord): void {
+    const key = `${volume.id}/${volume.generation}`;
+    if (this.#attached.has(key)) return;
+    const inSync = new Map<number, readonly number[]>();
+    for (let pg = volume.pgBase; pg < volume.pgBase + volume.pgCount; pg += 1) {
+      inSync.set(pg, this.pgs.get(pg)?.inSync ?? []);
+    }
+    this.#attached.set(key, inSync);
+  }
+}
