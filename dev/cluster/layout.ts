@@ -32,6 +32,19 @@ export interface DevSettings {
   readonly zones: number;
   /** Executors run from the packed artefact that the scheduler serves, as in production. */
   readonly useArtefact: boolean;
+  /** Processes in network namespaces, so that links can be cut. null: all on the loopback address. */
+  readonly network: DevNetwork | null;
+}
+
+/** Who makes the namespaces (`test/chaos/network.ts`) says how processes get into them. */
+export interface DevNetwork {
+  /** Address of the Mesos stand-in, its agents included; reached from every namespace. */
+  readonly mesosHost: string;
+  readonly schedulerHost: string;
+  /** Stands before the scheduler's command. */
+  readonly schedulerWrapper: readonly string[];
+  /** A program that runs its arguments in the namespace of the Mesos agent and sets `CISTERN_NODE_HOST`. */
+  readonly executorWrapper: string;
 }
 
 export interface DevState {
@@ -69,6 +82,7 @@ export const DEV_DEFAULTS: DevSettings = {
   resyncMibPerSecond: 200,
   zones: 3,
   useArtefact: false,
+  network: null,
 };
 
 export function devDirectory(environment: Readonly<Record<string, string | undefined>>): string {

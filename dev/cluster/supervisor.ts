@@ -58,7 +58,7 @@ class Supervisor {
     this.#mesos = this.#spawn('mesos', join(dist, 'dev', 'mesos', 'main.js'), [
       'serve',
       `--dir=${this.#paths.mesos}`,
-      `--host=${HOST}`,
+      `--host=${this.#mesosHost}`,
       `--port=${this.#ports.master}`,
       `--agents=${agents}`,
       `--disks-per-agent=${disksPerAgent}`,
@@ -79,10 +79,10 @@ class Supervisor {
     if (this.#isStopping) return;
     const child = this.#spawn('scheduler', join(dist, 'scheduler', 'main.js'), [], {
       CISTERN_NAME: 'dev',
-      CISTERN_MASTER: `http://${HOST}:${this.#ports.master}`,
+      CISTERN_MASTER: `http://${this.#mesosHost}:${this.#ports.master}`,
       CISTERN_STATE_DIR: this.#paths.store,
-      CISTERN_HOST_LISTEN: HOST,
-      CISTERN_ADVERTISE_HOST: HOST,
+      CISTERN_HOST_LISTEN: this.#schedulerHost,
+      CISTERN_ADVERTISE_HOST: this.#schedulerHost,
       CISTERN_API_PORT: String(this.#ports.api),
       CISTERN_CONTROL_PORT: String(this.#ports.control),
       ...this.#executorSettings(),
@@ -105,15 +105,26 @@ class Supervisor {
     this.#writeState();
   }
 
+  get #mesosHost(): string {
+    return this.#settings.network?.mesosHost ?? HOST;
+  }
+
+  get #schedulerHost(): string {
+    return this.#settings.network?.schedulerHost ?? HOST;
+  }
+
   #executorSettings(): Readonly<Record<string, string>> {
-    const environment = `CISTERN_SOCKET_DIR=${this.#paths.sockets},CISTERN_NODE_HOST=${HOST}`;
+    const { network } = this.#settings;
+    const sockets = `CISTERN_SOCKET_DIR=${this.#paths.sockets}`;
+    const environment = network === null ? `${sockets},CISTERN_NODE_HOST=${HOST}` : sockets;
+    const wrapper = network === null ? '' : `${network.executorWrapper} `;
     return this.#settings.useArtefact
       ? {
           CISTERN_ARTEFACT_DIR: join(dist, 'artefact'),
           CISTERN_EXECUTOR_ENV: `${environment},PATH=${process.env['PATH'] ?? '/usr/bin:/bin'}`,
         }
       : {
-          CISTERN_EXECUTOR_COMMAND: `exec ${process.execPath} ${join(dist, 'executor', 'main.js')}`,
+          CISTERN_EXECUTOR_COMMAND: `exec ${wrapper}${process.execPath} ${join(dist, 'executor', 'main.js')}`,
           CISTERN_EXECUTOR_ENV: environment,
         };
   }
@@ -125,7 +136,9 @@ class Supervisor {
     environment: Readonly<Record<string, string>> = {},
   ): ChildProcess {
     const log = openSync(join(this.#paths.logs, `${part}.log`), 'a');
-    return spawn(process.execPath, [module, ...argumentsList], {
+    const wrapper = part === 'scheduler' ? (this.#settings.network?.schedulerWrapper ?? []) : [];
+    const [program = '', ...rest] = [...wrapper, process.execPath, module, ...argumentsList];
+    return spawn(program, rest, {
       env: { ...process.env, ...environment },
       stdio: ['ignore', log, log],
     });
@@ -134,8 +147,8 @@ class Supervisor {
   #writeState(): void {
     const state: DevState = {
       pid: process.pid,
-      api: `http://${HOST}:${this.#ports.api}`,
-      master: `http://${HOST}:${this.#ports.master}`,
+      api: `http://${this.#schedulerHost}:${this.#ports.api}`,
+      master: `http://${this.#mesosHost}:${this.#ports.master}`,
       controlPort: this.#ports.control,
       schedulerPid: this.#scheduler?.pid ?? null,
       mesosPid: this.#mesos?.pid ?? null,

@@ -43,6 +43,7 @@ const SETTINGS: DevSettings = {
   resyncMibPerSecond: 200,
   zones: 3,
   useArtefact: true,
+  network: null,
 };
 
 /** Returns the exit status: 0 when every step held. */

@@ -81,8 +81,12 @@ export class TestCluster {
     process.on('exit', this.#onExit);
   }
 
-  static async start(settings: Partial<DevSettings> = {}): Promise<TestCluster> {
-    const cluster = new TestCluster(mkdtempSync(join(tmpdir(), 'cistern-it-')));
+  /** Whoever names a directory may have put file systems into it; it is removed at the end as well. */
+  static async start(
+    settings: Partial<DevSettings> = {},
+    directory = mkdtempSync(join(tmpdir(), 'cistern-it-')),
+  ): Promise<TestCluster> {
+    const cluster = new TestCluster(directory);
     try {
       await devUp({ ...cluster.#place, settings, isDetached: true });
     } catch (error) {
