@@ -84,7 +84,8 @@ export class Table<K extends string | number, T> {
 
   /** Loads a row without marking it as changed. */
   load(record: T): void {
-    this.#rows.set(this.#keyOf(record), { ...this.#defaults, ...record });
+    // The record's own fields first: one that lacks none is loaded as it was written, in order, too.
+    this.#rows.set(this.#keyOf(record), { ...record, ...this.#defaults, ...record });
   }
 
   takeChanged(): readonly K[] {
