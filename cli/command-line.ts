@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import yargs from 'yargs';
 import { describeError, StorageError } from '../shared/base/errors.ts';
+import { addBrakeCommand } from './brake.ts';
 import { Cli, type GlobalArgv, reportFailure } from './cli.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDevCommand } from './dev.ts';
@@ -72,6 +73,7 @@ function createParser(): GlobalArgv {
   const adders = [
     addStatusCommand,
     addExplainCommand,
+    addBrakeCommand,
     addVolumeCommand,
     addPoolCommand,
     addNodeCommand,

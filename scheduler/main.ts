@@ -154,6 +154,7 @@ function managerOptions(config: Config, controlAddress: string): ManagerOptions 
     silentMs: SILENT_MS,
     leaseMarginMs: LEASE_MARGIN_MS,
     memberFailureMs: MEMBER_FAILURE_MS,
+    brakeWindowMs: config.brakeWindowMs,
     rebuildAfterMs: config.rebuildAfterMs,
     resyncBytesPerSecond: config.resyncBytesPerSecond,
     concurrentJoinsPerDisk: config.concurrentJoinsPerDisk,

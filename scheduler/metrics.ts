@@ -114,6 +114,9 @@ function addCluster(registry: Registry, manager: ManagerPort): void {
   add('cistern_mesos_connected_info', '1 while subscribed to the Mesos master', () =>
     manager.cluster().isMesosConnected ? 1 : 0,
   );
+  add('cistern_brake_engaged_info', '1 while re-replication waits after a mass failure', () =>
+    manager.cluster().brake?.state === 'engaged' ? 1 : 0,
+  );
   add('cistern_cluster_reasons_count', 'Reasons why the cluster is not healthy', () => {
     return manager.cluster().reasons.length;
   });

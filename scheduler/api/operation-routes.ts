@@ -28,6 +28,7 @@ export function addOperations(app: FastifyInstance, manager: ManagerPort): void 
   addDiskCommands(app, manager);
   addPoolCommand(app, manager);
   addJobCommand(app, manager);
+  addBrakeCommand(app, manager);
 }
 
 function findDrain(manager: ManagerPort, subject: string): JobView | null {
@@ -156,6 +157,24 @@ function addJobCommand(app: FastifyInstance, manager: ManagerPort): void {
       const job = getJob(manager, request.params.job);
       await run(manager, { kind: 'cancel-job', job: jobIdOf(job) });
       return getJob(manager, job.id);
+    },
+  );
+}
+
+function addBrakeCommand(app: FastifyInstance, manager: ManagerPort): void {
+  app.post(
+    '/cluster/brake/release',
+    {
+      schema: describeRoute(
+        'cluster',
+        'Your word that what went together will not come back soon: rebuild it now',
+        ref('Cluster'),
+        { body: emptyBody },
+      ),
+    },
+    async () => {
+      await run(manager, { kind: 'release-brake' });
+      return manager.cluster();
     },
   );
 }

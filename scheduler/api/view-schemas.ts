@@ -1,6 +1,7 @@
 /** JSON schemas of everything the API answers (shared/model/api-views.ts, shared/model/stream-view.ts). */
 import type {
   AttachmentView,
+  BrakeView,
   CapacityView,
   ClusterView,
   DiskView,
@@ -78,6 +79,12 @@ const io = viewSchema<IoView>('Io', {
   writeLatencyMs: nullable(number),
 });
 
+const brake = viewSchema<BrakeView>('Brake', {
+  state: oneOf(['engaged', 'released']),
+  reason: text,
+  since: time,
+});
+
 const cluster = viewSchema<ClusterView>('Cluster', {
   clusterId: text,
   name: text,
@@ -86,6 +93,7 @@ const cluster = viewSchema<ClusterView>('Cluster', {
   reasons: list(ref('HealthReason')),
   frameworkId: nullable(text),
   isMesosConnected: flag,
+  brake: nullable(ref('Brake')),
   term: count,
   mapVersion: count,
   uptimeSeconds: number,
@@ -300,6 +308,7 @@ export const VIEW_SCHEMAS: readonly JsonSchema[] = [
   capacity,
   pgCounts,
   io,
+  brake,
   cluster,
   node,
   disk,

@@ -3,6 +3,7 @@ import { unreachable } from '../../shared/base/assert.ts';
 import { invalidField, StorageError } from '../../shared/base/errors.ts';
 import { formatJob, type JobId } from '../../shared/base/ids.ts';
 import { attachVolume, detachVolume } from './attachments.ts';
+import { releaseBrake } from './brake.ts';
 import type { Command, CommandResult, Effect } from './contract.ts';
 import { recordEvent } from './events.ts';
 import { endJob } from './jobs.ts';
@@ -51,6 +52,10 @@ function execute(
       return drainDisk(state, command.disk, now);
     case 'activate-disk':
       return activateDisk(state, command.disk, now);
+    case 'release-brake':
+      // Asked for twice, or not engaged: what is asked for is the case.
+      releaseBrake(state, now);
+      return { kind: 'done', id: null };
     case 'cancel-job':
       return cancelJob(state, command.job, now);
     case 'update-pool':

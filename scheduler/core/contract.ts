@@ -88,6 +88,8 @@ export type Command =
   | { readonly kind: 'forget-node'; readonly node: NodeId }
   | { readonly kind: 'drain-disk'; readonly disk: DiskId }
   | { readonly kind: 'activate-disk'; readonly disk: DiskId }
+  /** Rebuild although much is away at once (brake.ts). */
+  | { readonly kind: 'release-brake' }
   | { readonly kind: 'cancel-job'; readonly job: JobId }
   | {
       readonly kind: 'update-pool';
@@ -121,6 +123,8 @@ export interface ManagerOptions {
   readonly memberFailureMs: number;
   /** Replicas of a node that went away move elsewhere after this. */
   readonly rebuildAfterMs: number;
+  /** A mass failure within this engages the brake (brake.ts); 0: never; missing: ten minutes. */
+  readonly brakeWindowMs?: number;
   /** Per node, for rebuild, rebalance and drain together. */
   readonly resyncBytesPerSecond: number;
   readonly concurrentJoinsPerDisk: number;

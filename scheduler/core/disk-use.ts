@@ -7,6 +7,7 @@
  */
 import { formatDisk, formatNode } from '../../shared/base/ids.ts';
 import { formatDuration } from '../../shared/base/units.ts';
+import { isBraked } from './brake.ts';
 import { memberCount } from './members.ts';
 import { isDiskLeaving, isDiskLost, isDiskServing } from './node-life.ts';
 import type { DiskRecord } from './records.ts';
@@ -53,6 +54,8 @@ function judge(state: State, disk: DiskRecord, nowMs: number): DiskUse {
   if (!isWanted && state.work.diskUses.get(disk.id) !== 'leaving') return 'unborn';
   const since = away.get(disk.id) ?? nowMs;
   away.set(disk.id, since);
+  // After a mass failure everybody is expected back, however long it takes.
+  if (isBraked(state)) return state.work.diskUses.get(disk.id) === 'leaving' ? 'leaving' : 'away';
   return nowMs - since >= state.options.rebuildAfterMs ? 'leaving' : 'away';
 }
 

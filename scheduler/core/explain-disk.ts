@@ -2,6 +2,7 @@
 import { formatDisk, formatNode } from '../../shared/base/ids.ts';
 import { formatDuration } from '../../shared/base/units.ts';
 import type { DiskView } from '../../shared/model/api-views.ts';
+import { isBraked } from './brake.ts';
 import { diskUse } from './disk-use.ts';
 import { explainMesos, findTaskFact, relaunchAtMs, sandboxAdvice } from './explain-mesos.ts';
 import { explainNode } from './explain-node.ts';
@@ -175,6 +176,16 @@ function explainDown(subject: DiskSubject): Explained {
       causes,
       next: 'Its task is started again on the same volume',
       ...deadline(retryAtMs, now, 'it is due at the next offer'),
+      ...advice,
+    };
+  }
+  if (isBraked(state)) {
+    return {
+      severity: 'degraded',
+      message,
+      causes,
+      next: 'Its store is opened again; until then its place is kept, since too much is away at once',
+      ...open('the brake on mass failure holds (cistern explain brake)'),
       ...advice,
     };
   }

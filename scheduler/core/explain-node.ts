@@ -1,6 +1,7 @@
 /** Why a node is not up, what becomes of it and of its replicas, and when. */
 import { formatNode } from '../../shared/base/ids.ts';
 import { formatDuration } from '../../shared/base/units.ts';
+import { isBraked } from './brake.ts';
 import { mesosFacts, relaunchAtMs, sandboxAdvice } from './explain-mesos.ts';
 import {
   deadline,
@@ -112,6 +113,14 @@ function rebuildOutlook(scene: Scene, node: NodeRecord): Outlook {
   const awaySinceMs = state.nodes.get(node.id)?.awaySinceMs ?? now.ms;
   const leftMs = state.options.rebuildAfterMs - (now.ms - awaySinceMs);
   const retryAtMs = relaunchAtMs(scene, node);
+  if (isBraked(state)) {
+    return {
+      next: 'Its replicas are not rebuilt elsewhere for now, since too much is away at once; when it comes back it joins again',
+      ...open('the brake on mass failure holds (cistern explain brake)'),
+      action: `See whether ${node.hostname} runs and reaches the scheduler; coming back is always safe`,
+      command: 'cistern explain brake',
+    };
+  }
   if (leftMs > 0) {
     const start =
       retryAtMs === null

@@ -2,7 +2,9 @@
 import { type DiskId, formatDisk, formatPg, type PgId } from '../../shared/base/ids.ts';
 import { formatDuration } from '../../shared/base/units.ts';
 import type { PgCounts } from '../../shared/model/api-views.ts';
+import { isBraked } from './brake.ts';
 import { diskUse } from './disk-use.ts';
+import { BRAKE_NEXT } from './explain-brake.ts';
 import { explainDisk } from './explain-disk.ts';
 import {
   causedBy,
@@ -287,6 +289,7 @@ function degradedOutlook(subject: PgSubject): Outlook {
 
 /** A disk that keeps its place for a while. */
 function awayOutlook({ state, now }: Scene, id: DiskId): Outlook {
+  if (isBraked(state)) return { byMs: null, ...WAIT, ...MOVE_WAITS.braked };
   const sinceMs = state.work.diskAwaySinceMs.get(id) ?? now.ms;
   const atMs = sinceMs + state.options.rebuildAfterMs;
   return {
@@ -307,6 +310,12 @@ export const MOVE_WAITS: Readonly<
     next: 'It is copied once background copying is allowed again',
     noDeadline: 'copying is switched off (CISTERN_RESYNC_MIB_PER_SECOND is 0)',
     action: 'Start the scheduler with a limit above 0',
+  },
+  braked: {
+    next: BRAKE_NEXT,
+    noDeadline: 'it depends on when the nodes that went together are back (cistern explain brake)',
+    action: 'Bring the nodes back; only when they will not come soon, let their data be copied now',
+    command: 'cistern brake release',
   },
   'join-running': { next: 'The copy that is running is finished', noDeadline: COPY_TAKES },
   'no-source': {

@@ -5,6 +5,7 @@
 import { parseDisk, parseJob, parseNode, parsePg, parseVolume } from '../../shared/base/ids.ts';
 import type { ExplainView } from '../../shared/model/explanation-view.ts';
 import { attachmentView } from './attachment-views.ts';
+import { explainBrake } from './explain-brake.ts';
 import { explainDisk } from './explain-disk.ts';
 import { explainJob } from './explain-job.ts';
 import { explainMesos } from './explain-mesos.ts';
@@ -21,7 +22,7 @@ export const EXPLANATIONS_MAX = 200;
 /** Everything that is not green, worst first. Volumes only wait for what is explained before them. */
 export function explainCluster(scene: Scene): readonly Explanation[] {
   const { facts } = scene.state;
-  const found: (Explanation | null)[] = [explainMesos(scene)];
+  const found: (Explanation | null)[] = [explainMesos(scene), explainBrake(scene)];
   for (const pool of facts.pools.values()) found.push(...explainPool(scene, pool));
   for (const node of facts.nodes.values()) {
     // Forgotten for good: there is nothing left to explain unless somebody asks for it.
@@ -75,6 +76,7 @@ export function worstFirst(found: readonly Explanation[]): readonly Explanation[
 
 function findSubject(scene: Scene, subject: string): readonly Explanation[] | null {
   if (subject === 'mesos') return listed(explainMesos(scene));
+  if (subject === 'brake') return listed(explainBrake(scene));
   const byId = findById(scene, subject);
   if (byId !== null) return byId;
   const byName = findByName(scene, subject);

@@ -29,6 +29,8 @@ export interface MovePg {
   readonly bytes: number;
   /** How much each joining disk has, 0 to 1; not named is 0. */
   readonly joinRatios?: ReadonlyMap<DiskId, number>;
+  /** When given, only these disks may join for a rebuild: they had the data (brake.ts). */
+  readonly mayRebuildOn?: readonly DiskId[];
 }
 
 export interface MoveDisk {
@@ -74,6 +76,7 @@ export interface DropStep {
 
 export type WaitReason =
   | 'paused'
+  | 'braked'
   | 'join-running'
   | 'no-source'
   | 'receiver-unusable'
@@ -126,6 +129,7 @@ export function planMoves(input: MoveInput): MovePlan {
 
 const NOBODY_WAITS: Readonly<Record<WaitReason, number>> = {
   paused: 0,
+  braked: 0,
   'join-running': 0,
   'no-source': 0,
   'receiver-unusable': 0,
@@ -249,12 +253,15 @@ function serve(wish: Wish, level: number, resources: Resources): MoveStep | Wait
   const { disks, loads } = resources;
   const { pg, reason } = wish;
   if (loads.isPaused(reason)) return 'paused';
+  const allowed = reason === 'rebuild' ? pg.mayRebuildOn : undefined;
+  const missing = wish.missing.filter((disk) => allowed === undefined || allowed.includes(disk));
+  if (missing.length === 0) return 'braked';
   const sources = usableSources(pg, disks);
   if (sources.length === 0) return 'no-source';
   if (loads.isTotalReached()) return 'total-limit';
   const source = loads.leastLoadedSource(sources);
   let refusal: WaitReason = 'receiver-unusable';
-  for (const join of wish.missing) {
+  for (const join of missing) {
     const disk = disks.get(join);
     if (disk === undefined || !disk.isUsable || disk.isLeaving) continue;
     if (!loads.hasSpace(disk, pg.bytes)) {

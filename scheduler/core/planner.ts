@@ -4,6 +4,7 @@
  * persisted; a target is, so that a new manager does not plan everything anew.
  */
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
+import { isBraked } from './brake.ts';
 import { diskUse } from './disk-use.ts';
 import { noteReplan } from './jobs.ts';
 import { changeMembers, familyOf, setTarget } from './members.ts';
@@ -34,6 +35,8 @@ const MOVES_INTERVAL_MS = 1000;
 const PLAN_PAUSE_MS_PER_PG = 0.04;
 /** Copies stop this far below the hard limit: a drain must not be what gives clients ENOSPC. */
 const JOIN_MARGIN_RATIO = 0.05;
+/** What nobody misses while the brake holds (brake.ts). */
+const BALANCE: readonly MoveReason[] = ['balance'];
 const ALL_MOVES: readonly MoveReason[] = ['rebuild', 'drain', 'balance'];
 
 /** Every tick: plans pools whose inputs changed, then starts what may start. */
@@ -137,6 +140,7 @@ function startMoves(state: State, now: Now): void {
   work.isMovesDirty = false;
   work.nextMovesAtMs = now.ms + MOVES_INTERVAL_MS;
   const joinRatios = readJoinRatios(state);
+  const returning = isBraked(state) ? readReturning(state) : null;
   const pgs: MovePg[] = [];
   for (const id of work.unsettled) {
     const { inSync, joining, target } = state.facts.pgs.get(id);
@@ -151,6 +155,8 @@ function startMoves(state: State, now: Now): void {
       target,
       bytes,
       ...(ratios === undefined ? {} : { joinRatios: ratios }),
+      // A group without data costs nothing to copy.
+      ...(returning === null || bytes === 0 ? {} : { mayRebuildOn: returning.get(id) ?? [] }),
     });
   }
   const moves = planMoves({ pgs, disks: moveDisks(state, now), limits: moveLimits(state) });
@@ -200,7 +206,7 @@ function moveLimits(state: State): MoveLimits {
     joinsOutMax: concurrentJoinsPerDisk,
     // The limits per disk bound the whole; one more bound would slow big clusters down.
     joinsTotalMax: concurrentJoinsPerDisk * Math.max(1, state.facts.disks.size),
-    paused: resyncBytesPerSecond === 0 ? ALL_MOVES : [],
+    paused: resyncBytesPerSecond === 0 ? ALL_MOVES : isBraked(state) ? BALANCE : [],
   };
 }
 

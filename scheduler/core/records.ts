@@ -24,6 +24,16 @@ export interface ClusterRecord {
    */
   readonly votersSettledVersion: number;
   readonly createdAtMs: number;
+  /** Re-replication waits after a mass failure (brake.ts); null or missing while it does not. */
+  readonly brake?: BrakeRecord | null;
+}
+
+export interface BrakeRecord {
+  readonly sinceMs: number;
+  /** What went, as a person reads it. */
+  readonly reason: string;
+  /** An operator's override: it holds nothing back any more, and does not engage again until it has ended. */
+  readonly isReleased: boolean;
 }
 
 /**

@@ -10,6 +10,7 @@
  */
 import { unreachable } from '../../shared/base/assert.ts';
 import { settleAttachments } from './attachments.ts';
+import { superviseBrake } from './brake.ts';
 import { superviseCapacity } from './capacity.ts';
 import { onCommand } from './commands.ts';
 import type { Effect, Event } from './contract.ts';
@@ -85,6 +86,7 @@ function settle(state: State, now: Now): Effect[] {
 
 function supervise(state: State, now: Now): readonly Effect[] {
   const effects = settle(state, now);
+  superviseBrake(state, now);
   watchDisks(state, now);
   plan(state, now);
   superviseDrains(state, now);

@@ -29,6 +29,7 @@ export function clusterView(state: State, now: Now): ClusterView {
     ...clusterHealth(state, now),
     frameworkId: facts.cluster.frameworkId,
     isMesosConnected: mesos.isSubscribed,
+    brake: brakeView(state),
     term: state.term,
     mapVersion: facts.cluster.mapVersion,
     uptimeSeconds: Math.max(0, (now.ms - state.startedAtMs) / 1000),
@@ -100,6 +101,17 @@ export function addCapacity(list: readonly CapacityView[]): CapacityView {
     usableBytes: sum('usableBytes'),
     provisionedBytes: sum('provisionedBytes'),
     usedRatio: rawBytes === 0 ? 0 : usedBytes / rawBytes,
+  };
+}
+
+function brakeView(state: State): ClusterView['brake'] {
+  const brake = state.facts.cluster.brake ?? null;
+  if (brake === null) return null;
+  const { reason, sinceMs, isReleased } = brake;
+  return {
+    state: isReleased ? 'released' : 'engaged',
+    reason,
+    since: new Date(sinceMs).toISOString(),
   };
 }
 

@@ -40,6 +40,13 @@ export interface PgCounts {
   readonly unavailable: number;
 }
 
+/** engaged: re-replication waits. released: an operator lets it go on; it ends when enough came back. */
+export interface BrakeView {
+  readonly state: 'engaged' | 'released';
+  readonly reason: string;
+  readonly since: string;
+}
+
 export interface ClusterView {
   readonly clusterId: string;
   readonly name: string;
@@ -48,6 +55,8 @@ export interface ClusterView {
   readonly reasons: readonly HealthReason[];
   readonly frameworkId: string | null;
   readonly isMesosConnected: boolean;
+  /** The brake on mass failure; null while it holds nothing back and none was released. */
+  readonly brake: BrakeView | null;
   readonly term: number;
   readonly mapVersion: number;
   readonly uptimeSeconds: number;
