@@ -42,6 +42,15 @@ export class Flusher implements ReplyTarget {
     this.#touched.add(pg);
   }
 
+  /**
+   * A former gateway of this volume acked writes there that nobody has flushed: the client's next flush
+   * means them too. Called before anything is served, so a pass that waits for that takes it on.
+   */
+  noteLeft(pg: PgId): void {
+    this.#touched.add(pg);
+    this.#passPgs?.add(pg);
+  }
+
   add(operation: ClientOperation): void {
     this.#waiting.push(operation);
     if (this.#passPgs === null) this.#start();

@@ -22,8 +22,10 @@ export interface ReconcilerOptions {
   readonly pgCount: number;
 }
 
-/** Told when the list is known, and whenever an extent may be served. */
+/** Told what a former gateway left dirty, when the list is known, and whenever an extent may be served. */
 export interface ReconcilerListener {
+  /** Before `onListed`: acked writes may be there that no disk has synced. */
+  onLeftDirty(pg: PgId): void;
   onListed(): void;
   onReconciled(extent: number, pg: PgId): void;
 }
@@ -122,8 +124,8 @@ export class Reconciler {
 
   async #listPg(pg: PgId): Promise<void> {
     const view = this.#viewOf(pg);
-    // A single copy cannot differ from another.
-    if (view.members.length < 2) return;
+    // A single copy cannot differ from another, but it may have to be synced.
+    const mustCompare = view.members.length >= 2;
     for (const disk of view.inSync) {
       let after: { volume: number; layer: number; extent: number } | null = null;
       do {
@@ -139,7 +141,9 @@ export class Reconciler {
         if (entries === null) throw new StorageError('protocol', 'Replica sent a malformed list');
         const { volume, layer } = this.#context;
         for (const entry of entries) {
-          if (entry.volume === volume && entry.layer === layer) this.#pending.set(entry.extent, pg);
+          if (entry.volume !== volume || entry.layer !== layer) continue;
+          this.#listener.onLeftDirty(pg);
+          if (mustCompare) this.#pending.set(entry.extent, pg);
         }
         after = answer.aux === 0 ? null : (entries.at(-1) ?? null);
       } while (after !== null);

@@ -394,8 +394,13 @@ export class VolumeDevice
     this.#writes.issue(piece);
   }
 
+  onLeftDirty(pg: PgId): void {
+    this.#flusher.noteLeft(pg);
+  }
+
   onReconciled(extent: number, pg: PgId): void {
     this.#table.noteDirty(extent, pg, this.clock.now());
+    this.#flusher.noteWritten(pg);
     this.pump();
   }
 
