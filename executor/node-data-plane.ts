@@ -24,6 +24,7 @@ import { Lease } from './lease.ts';
 import { MapIndex } from './map-index.ts';
 import { NoticeBoard } from './notice-board.ts';
 import { PeerSet } from './peer/peer-set.ts';
+import { BlockHealer } from './replica/block-healer.ts';
 import { DiskTable, type OpenStore } from './replica/disk-table.ts';
 import type { ReplicaDisk } from './replica/replica-disk.ts';
 import { ReplicaServer } from './replica/replica-server.ts';
@@ -68,6 +69,7 @@ interface Parts {
   readonly peers: PeerSet;
   readonly server: ReplicaServer;
   readonly resync: Resync;
+  readonly healer: BlockHealer;
   readonly attachments: Attachments;
 }
 
@@ -102,6 +104,7 @@ export class NodeDataPlane implements DataPlane {
       },
       onRemoved: (id) => {
         this.#parts?.server.disks.delete(id);
+        this.#parts?.healer.forgetDisk(id);
         this.#parts?.resync.refresh();
       },
     });
@@ -204,6 +207,7 @@ export class NodeDataPlane implements DataPlane {
       memoryBytes,
       noticeSource: this.#options.incarnation,
       notices: this.#notices.list(),
+      badBlocks: this.#parts?.healer.reports() ?? [],
     };
   }
 
@@ -217,6 +221,7 @@ export class NodeDataPlane implements DataPlane {
     await this.#parts?.attachments.close();
     this.#isClosed = true;
     this.#parts?.resync.close();
+    this.#parts?.healer.close();
     this.#parts?.peers.close('The data plane is closing');
     for (const listener of this.#listeners) listener.close();
     await this.#disks.close();
@@ -249,15 +254,19 @@ export class NodeDataPlane implements DataPlane {
       { limits: this.#limits, forgetAfterMs: this.#options.forgetAfterMs ?? FORGET_AFTER_MS },
       { clock, log, map, peers, server, onUrgent },
     );
+    const findDisk = (id: DiskId): ReplicaDisk | null => server.disks.get(id) ?? null;
+    const notify = this.#notices.raise;
+    const healer = new BlockHealer({ clock, map, peers, notify, findDisk });
+    server.onBad = (disk, pg, place) => healer.suspect(disk, pg, place);
     const attachments = new Attachments(
       {
         self,
         requestDeadlineMs: this.#options.requestDeadlineMs ?? REQUEST_DEADLINE_MS,
         drainMs: DRAIN_MS,
       },
-      { clock, log, map, lease, peers, notify: this.#notices.raise, onUrgent, startExport, pool },
+      { clock, log, map, lease, peers, notify, onUrgent, startExport, pool },
     );
-    this.#parts = { self, peers, server, resync, attachments };
+    this.#parts = { self, peers, server, resync, healer, attachments };
     return this.#parts;
   }
 }

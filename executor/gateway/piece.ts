@@ -28,9 +28,9 @@ export class ClientOperation {
 
 /**
  * `merge`: a write or zero of partial blocks: reads whole blocks, lays the new bytes over them, and
- * goes on as a write. `repair`: a read that has been answered and now rewrites a bad copy.
+ * goes on as a write.
  */
-export type PieceKind = 'read' | 'presence' | 'write' | 'zero' | 'merge' | 'repair';
+export type PieceKind = 'read' | 'presence' | 'write' | 'zero' | 'merge';
 
 /** Who is told of replies and of completion: the volume's device. */
 export interface PieceOwner {
@@ -75,11 +75,9 @@ export class Piece implements ReplyTarget {
   unsent = 0;
   /** Who answered that its disk is full. */
   full = 0;
-  /** Reads: members not to ask (again); members that returned bad blocks, and which. */
+  /** Reads: members not to ask (again); members that have bad blocks in the range. */
   excluded = 0;
   bad: DiskId[] = [];
-  badFirst = 0;
-  badLast = -1;
   issuedMs = 0;
   /** Reads: the part of the answer's buffer that a local replica is filling right now. */
   target: Buffer | null = null;

@@ -1,13 +1,15 @@
 /**
  * Reads (also of presence, and the first half of a merge): from one in-sync replica, the local one
  * first, then the least loaded. Whatever a replica cannot give is asked of the next; blocks that fail
- * their checksum are never handed on, and the bad copy is rewritten from the good one (DESIGN 4.6, 6).
+ * their checksum are never handed on, and their replica is told to look at them (DESIGN 4.6, 6).
  */
 import type { DiskId } from '../../shared/base/ids.ts';
 import { BLOCK_BYTES } from '../../shared/base/units.ts';
 import { type DataFrame, FLAG, OP, STATUS, type Status } from '../../shared/wire/data-protocol.ts';
 import type { PgView } from '../map-index.ts';
+import type { ReplyTarget } from '../peer/peer.ts';
 import { findMismatch } from './block-checksums.ts';
+import { BlockRescue } from './block-rescue.ts';
 import type { Piece } from './piece.ts';
 import { type ReadResult, retireBuffer, targetOf } from './read-delivery.ts';
 import { frameFor, type VolumeContext } from './volume-context.ts';
@@ -18,14 +20,18 @@ export type ReadDelivery = (piece: Piece, result: ReadResult) => void;
 const RETRY_MS = 20;
 /** A replica that has not answered a read by then is left alone in favour of another. */
 const SLOW_MS = 2_000;
+/** Who asks a replica to look at its own blocks waits for no answer. */
+const NOBODY: ReplyTarget = { onReply: () => undefined, onLost: () => undefined };
 
 export class ReadPath {
   readonly #context: VolumeContext;
   readonly #deliver: ReadDelivery;
+  readonly #rescue: BlockRescue;
 
   constructor(context: VolumeContext, deliver: ReadDelivery) {
     this.#context = context;
     this.#deliver = deliver;
+    this.#rescue = new BlockRescue(context, deliver);
   }
 
   issue(piece: Piece): void {
@@ -94,6 +100,9 @@ export class ReadPath {
         }
         link.reopen();
         break;
+      case STATUS.checksum:
+        this.#noteBad(piece, member);
+        return;
       default:
         link.noteRefusal(frame.status as Status);
     }
@@ -118,48 +127,24 @@ export class ReadPath {
       this.#tryNext(piece, member);
       return;
     }
-    const mismatch = findMismatch(data, checksums, 0);
-    if (mismatch < 0) {
-      this.#deliver(piece, { data, checksums });
-      return;
-    }
-    this.#noteBad(piece, member, data, checksums, mismatch);
+    if (findMismatch(data, checksums, 0) < 0) this.#deliver(piece, { data, checksums });
+    else this.#noteBad(piece, member);
   }
 
-  #noteBad(
-    piece: Piece,
-    member: number,
-    data: Uint8Array,
-    checksums: Uint8Array,
-    first: number,
-  ): void {
+  /** Another replica is asked for all of it; this one looks after its own blocks. */
+  #noteBad(piece: Piece, member: number): void {
     const context = this.#context;
     piece.target = null;
     const disk = piece.members[member] as DiskId;
-    let last = first;
-    let badCount = 0;
-    for (let at = first; at >= 0; at = findMismatch(data, checksums, at + 1)) {
-      last = at;
-      badCount += 1;
-    }
-    context.counters.checksumErrors += badCount;
-    context.log('error', 'A replica returned blocks that fail their checksum', {
-      volume: context.volume,
-      pg: piece.pg,
-      disk,
-      extent: piece.extent,
-      block: piece.block + first,
-      count: badCount,
-    });
-    piece.badFirst = piece.bad.length === 0 ? first : Math.min(piece.badFirst, first);
-    piece.badLast = Math.max(piece.badLast, last);
+    context.counters.checksumErrors += 1;
+    const { volume } = context;
+    const { pg, extent, block, count } = piece;
+    context.log('error', 'A replica has bad blocks', { volume, pg, disk, extent, block, count });
+    const look = frameFor(context, piece, OP.pull, disk);
+    context.linkOf(disk).usablePeer()?.send(look, NOBODY, 0);
     piece.bad.push(disk);
-    if (piece.members.every((id) => piece.bad.includes(id))) {
-      // No copy is good. Waiting would not make one so.
-      context.complete(piece, 'io');
-      return;
-    }
-    this.#tryNext(piece, member);
+    if (!piece.members.every((id) => piece.bad.includes(id))) this.#tryNext(piece, member);
+    else this.#rescue.start(piece);
   }
 
   #tryNext(piece: Piece, member: number): void {

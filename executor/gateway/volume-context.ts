@@ -18,9 +18,8 @@ export interface VolumeCounters {
   writeBytes: number;
   readMicros: number;
   writeMicros: number;
-  /** Blocks that came back with a wrong checksum, and copies rewritten because of it. */
+  /** Reads that a replica answered with bad blocks. */
   checksumErrors: number;
-  repairs: number;
 }
 
 export function newCounters(): VolumeCounters {
@@ -32,7 +31,6 @@ export function newCounters(): VolumeCounters {
     readMicros: 0,
     writeMicros: 0,
     checksumErrors: 0,
-    repairs: 0,
   };
 }
 

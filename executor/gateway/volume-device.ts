@@ -8,7 +8,7 @@
  * members have it: what a client has read once must not change back (DESIGN 4.7).
  */
 import { type DiskId, formatDisk, type PgId, type VolumeId } from '../../shared/base/ids.ts';
-import { BLOCK_BYTES, EXTENT_BYTES } from '../../shared/base/units.ts';
+import { EXTENT_BYTES } from '../../shared/base/units.ts';
 import { type MapVolume, pgOfExtent } from '../../shared/model/cluster-map.ts';
 import type { AttachmentStatus, MemberFailure } from '../../shared/model/node-report.ts';
 import type { Clock, Log, Timer } from '../../shared/ports.ts';
@@ -28,7 +28,6 @@ import { LinkTable } from './link-table.ts';
 import type { LinkOwner, MemberLink } from './member-links.ts';
 import { type ClientOperation, Piece, type PieceKind, type PieceOwner } from './piece.ts';
 import {
-  copyOut,
   fillBuffer,
   mergeBlocks,
   type ReadResult,
@@ -206,7 +205,7 @@ export class VolumeDevice
     const { operation } = piece;
     this.#expiry.release(piece);
     this.#table.release(piece, this.#start);
-    if (piece.kind !== 'repair') this.#operations.finishPart(operation, error);
+    this.#operations.finishPart(operation, error);
   }
 
   fence(generation: number): void {
@@ -234,7 +233,7 @@ export class VolumeDevice
     this.#followDurability();
     for (const piece of [...this.#active]) {
       const view = this.map.pgs.get(piece.pg);
-      if (view === undefined || view.epoch === piece.epoch || piece.kind === 'repair') continue;
+      if (view === undefined || view.epoch === piece.epoch) continue;
       if (piece.isIssued) this.#issue(piece);
     }
     this.pump();
@@ -248,7 +247,7 @@ export class VolumeDevice
   /** Also what the lost server has acked is sent again, should it be a joining one that forgot it. */
   onPeerLost(peer: Peer): void {
     for (const piece of [...this.#active]) {
-      if (!piece.isIssued || piece.isReading || piece.kind === 'repair') continue;
+      if (!piece.isIssued || piece.isReading) continue;
       piece.members.forEach((disk, member) => {
         if (this.linkOf(disk).peer !== peer) return;
         piece.pending |= 1 << member;
@@ -367,18 +366,7 @@ export class VolumeDevice
     if (piece.kind === 'presence') {
       request.statuses = statusesOf(request.statuses ?? [], piece, result.data);
     } else if (request.data !== null) fillBuffer(request.data, piece, result);
-    if (piece.bad.length === 0 || result.data === null || result.checksums === null) {
-      this.complete(piece, null);
-      return;
-    }
-    const { bad, badFirst, badLast } = piece;
-    piece.data = copyOut(result.data.subarray(badFirst * BLOCK_BYTES, (badLast + 1) * BLOCK_BYTES));
-    piece.checksums = copyOut(result.checksums.subarray(badFirst * 4, (badLast + 1) * 4));
-    piece.block += badFirst;
-    piece.count = badLast - badFirst + 1;
-    piece.kind = 'repair';
-    this.#operations.finishPart(operation, null);
-    this.#writes.issueRepair(piece, bad);
+    this.complete(piece, null);
   }
 
   #goOnMerging(piece: Piece, result: ReadResult): void {

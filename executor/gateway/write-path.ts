@@ -1,5 +1,5 @@
 /**
- * Writes, zeros and repairs: to every member of the PG in parallel, done when all have acked under
+ * Writes and zeros: to every member of the PG in parallel, done when all have acked under
  * one epoch (DESIGN 4.1 to 4.3). A member that cannot be reached is tried until the map no longer
  * names it; then the piece is issued anew, to all members, under the new epoch.
  */
@@ -43,20 +43,6 @@ export class WritePath {
     this.sendUnsent(piece);
   }
 
-  /** Rewrites a bad copy with blocks that were just read from a good one; failure changes nothing. */
-  issueRepair(piece: Piece, disks: readonly DiskId[]): void {
-    piece.renew();
-    piece.isIssued = true;
-    piece.members = disks;
-    piece.unsent = (1 << disks.length) - 1;
-    piece.pending = piece.unsent;
-    this.sendUnsent(piece);
-    // Whoever cannot be reached right now is repaired by the next read or scrub that notices.
-    piece.pending &= ~piece.unsent;
-    piece.unsent = 0;
-    if (piece.pending === 0) this.#context.complete(piece, null);
-  }
-
   #mayWrite(piece: Piece, view: PgView): boolean {
     return (
       view.epoch >= piece.waitEpoch &&
@@ -94,11 +80,6 @@ export class WritePath {
     const link = context.linkOf(piece.members[member] as DiskId);
     if (frame.status === STATUS.ok) {
       link.failure = '';
-      if (piece.kind === 'repair') context.counters.repairs += 1;
-      this.#settle(piece, bit);
-      return;
-    }
-    if (piece.kind === 'repair') {
       this.#settle(piece, bit);
       return;
     }
@@ -131,10 +112,6 @@ export class WritePath {
 
   onLost(piece: Piece, member: number): void {
     const bit = 1 << member;
-    if (piece.kind === 'repair') {
-      this.#settle(piece, bit);
-      return;
-    }
     this.#sendAgain(piece, bit);
   }
 
@@ -148,7 +125,7 @@ export class WritePath {
   #settle(piece: Piece, bit: number): void {
     piece.pending &= ~bit;
     if (piece.pending !== 0) return;
-    if (piece.kind !== 'repair') this.#context.noteWritten(piece);
+    this.#context.noteWritten(piece);
     this.#context.complete(piece, null);
   }
 }

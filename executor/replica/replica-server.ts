@@ -24,7 +24,13 @@ import { BlockOperations } from './block-operations.ts';
 import { checkGeneration, checkMembership, isOfThisMemory, type Role } from './membership.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
 import { Session } from './session.ts';
-import { answerList, answerMeta, answerPull, takeClean } from './source-operations.ts';
+import {
+  answerList,
+  answerMeta,
+  answerPull,
+  type BlockPlace,
+  takeClean,
+} from './source-operations.ts';
 
 export interface ReplicaServerOptions {
   readonly clusterId: string;
@@ -50,6 +56,8 @@ export class ReplicaServer {
   readonly #blocks = new BlockOperations();
   /** Gateway requests served so far: resync looks at it to see whether the foreground is busy. */
   foregroundCount = 0;
+  /** Told of ranges in which a block is bad (block-healer.ts). */
+  onBad: (disk: DiskId, pg: number, place: BlockPlace) => void = () => undefined;
 
   constructor(options: ReplicaServerOptions, modules: ReplicaServerModules) {
     this.#options = options;
@@ -221,7 +229,8 @@ export class ReplicaServer {
         answerMeta(session, frame, disk);
         return;
       }
-      answerPull(session, frame, disk);
+      const { pg } = frame;
+      answerPull(session, frame, disk, (place) => this.onBad(disk.id, pg, place));
       return;
     }
     this.foregroundCount += 1;

@@ -18,6 +18,11 @@ import { isOfThisMemory } from './membership.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
 import type { Session } from './session.ts';
 
+export interface BlockPlace extends ExtentAddress {
+  readonly block: number;
+  readonly count: number;
+}
+
 const FROM_START = 1;
 const DIRTY_ONLY = 2;
 
@@ -56,7 +61,13 @@ export function answerMeta(session: Session, frame: DataFrame, disk: ReplicaDisk
   });
 }
 
-export function answerPull(session: Session, frame: DataFrame, disk: ReplicaDisk): void {
+/** `onBad` is told of the range when a block of it is bad. */
+export function answerPull(
+  session: Session,
+  frame: DataFrame,
+  disk: ReplicaDisk,
+  onBad: (place: BlockPlace) => void,
+): void {
   const { count } = frame;
   if (count === 0) {
     session.refuse(frame, STATUS.badRequest, 0);
@@ -76,6 +87,7 @@ export function answerPull(session: Session, frame: DataFrame, disk: ReplicaDisk
       reply.data = data;
     } else if (badBlock >= 0) reply.aux = badBlock;
     session.answer(reply);
+    if (status === STATUS.checksum) onBad({ volume, layer, extent, block, count });
   });
 }
 

@@ -130,6 +130,21 @@ export type NoticeSeverity = 'info' | 'warning' | 'error';
 /** Notices in one report, at most: those of the last seconds, even when a disk goes bad quickly. */
 export const NOTICES_MAX = 64;
 
+/** Blocks of a replica that are bad for longer than a repair takes; a range inside one extent. */
+export interface BadBlocks {
+  readonly disk: DiskId;
+  readonly pg: PgId;
+  readonly volume: VolumeId;
+  readonly extent: number;
+  readonly block: number;
+  readonly blockCount: number;
+  /** No in-sync replica has a good copy: reads of the range get EIO until it is written again. */
+  readonly isLost: boolean;
+}
+
+/** Ranges in one report, at most. */
+export const BAD_BLOCKS_MAX = 64;
+
 /** What a node reports whose data plane says nothing (yet). */
 export const EMPTY_REPORT: NodeReport = {
   mapVersion: 0,
@@ -143,6 +158,7 @@ export const EMPTY_REPORT: NodeReport = {
   memoryBytes: 0,
   noticeSource: '',
   notices: [],
+  badBlocks: [],
 };
 
 export interface NodeReport {
@@ -159,4 +175,6 @@ export interface NodeReport {
   readonly noticeSource: string;
   /** The last ones, oldest first, at most `NOTICES_MAX`; each is reported many times. */
   readonly notices: readonly Notice[];
+  /** While they last; at most `BAD_BLOCKS_MAX`. */
+  readonly badBlocks: readonly BadBlocks[];
 }

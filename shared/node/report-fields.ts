@@ -3,6 +3,7 @@ import { diskId, pgId, volumeId } from '../base/ids.ts';
 import type {
   AttachmentReport,
   AttachmentStatus,
+  BadBlocks,
   DiskReport,
   DiskStatus,
   JoinReport,
@@ -13,7 +14,7 @@ import type {
   PgUsage,
   VolumeUsage,
 } from '../model/node-report.ts';
-import { NOTICES_MAX } from '../model/node-report.ts';
+import { BAD_BLOCKS_MAX, NOTICES_MAX } from '../model/node-report.ts';
 import {
   atMost,
   each,
@@ -55,6 +56,7 @@ export function readReport(fields: Fields): NodeReport {
     memoryBytes: size(fields, 'memoryBytes'),
     noticeSource: shortText(fields, 'noticeSource', NOTICE_SOURCE_MAX),
     notices: atMost(fields, 'notices', NOTICES_MAX, readNotice),
+    badBlocks: atMost(fields, 'badBlocks', BAD_BLOCKS_MAX, readBadBlocks),
   };
 }
 
@@ -146,5 +148,17 @@ function readNotice(fields: Fields): Notice {
     blockCount: id(fields, 'blockCount'),
     text: shortText(fields, 'text', NOTICE_TEXT_MAX),
     ageMs: size(fields, 'ageMs'),
+  };
+}
+
+function readBadBlocks(fields: Fields): BadBlocks {
+  return {
+    disk: diskId(id(fields, 'disk')),
+    pg: pgId(id(fields, 'pg')),
+    volume: volumeId(id(fields, 'volume')),
+    extent: id(fields, 'extent'),
+    block: id(fields, 'block'),
+    blockCount: id(fields, 'blockCount'),
+    isLost: flag(fields, 'isLost'),
   };
 }

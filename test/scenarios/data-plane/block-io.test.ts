@@ -140,26 +140,6 @@ describe('data plane: block I/O', () => {
     await c.until('all extents are clean', () => dirty() === 0);
   });
 
-  it('a block rots on one replica: the other copy is read, the bad one rewritten and counted', async () => {
-    const c = await cluster('rot');
-    const data = bytes(16 * 4096, 6);
-    await c.run('write', submit(c.device(0), 'write', 0, data.length, { data }));
-    await c.run('flush', submit(c.device(0), 'flush', 0, 0));
-    const { simulatedDisk } = c.node(0);
-    const slab = simulatedDisk.list().find((name) => name.endsWith('.slab')) as string;
-    const at = Buffer.from(simulatedDisk.bytesOf(slab)).indexOf(data.subarray(4096, 8192));
-    simulatedDisk.flipBit(slab, at + 100, 3);
-    const read = await c.run('read', submit(c.device(0), 'read', 0, data.length));
-    expect(read.data?.equals(data)).to.equal(true);
-    expect(c.device(0).counters.checksumErrors).to.equal(1);
-    await c.until('the copy is repaired', () => c.device(0).counters.repairs === 1);
-    const repaired = await contentsOf(c, 0, 0);
-    expect(repaired.subarray(0, data.length).equals(data)).to.equal(true);
-    const again = await c.run('read', submit(c.device(0), 'read', 0, data.length));
-    expect(again.data?.equals(data)).to.equal(true);
-    expect(c.device(0).counters.checksumErrors, 'no further error').to.equal(1);
-  });
-
   it('a block rots on every replica: io error, never wrong data', async () => {
     const c = await cluster('rot all');
     const data = bytes(4096, 8);

@@ -108,6 +108,17 @@ const REPORT: NodeMessage = {
         ageMs: 0,
       },
     ],
+    badBlocks: [
+      {
+        disk: diskId(1),
+        pg: pgId(4),
+        volume: volumeId(1),
+        extent: 2,
+        block: 3,
+        blockCount: 4,
+        isLost: true,
+      },
+    ],
   },
 };
 
