@@ -40,11 +40,13 @@ const DISK_KINDS: readonly FaultKind[] = ['fill-disk', 'flip-bytes', 'read-only'
 const LINK_KINDS: readonly FaultKind[] = ['cut-node', 'cut-pair', 'cut-manager'];
 
 /** All faults of a round begin within this time and end soon after: clients wait for 35 s. */
-const ROUND_MS = 14_000;
+const ROUND_MS = 8_000;
 const DURATION_MS_MIN = 100;
 const DURATION_MS_MAX = 15_000;
 const END_MS = 18_000;
 const FAULTS_MAX = 3;
+/** What a kill is given to show its effects before the healing is watched. */
+const AFTER_KILL_MS_MAX = 3_000;
 
 export interface PlannedFault {
   readonly kind: FaultKind;
@@ -88,10 +90,22 @@ export function drawRound(
 
 function plan(random: Prng, kind: FaultKind): PlannedFault {
   const atMs = random.below(ROUND_MS);
+  if (isInstant(kind)) {
+    return { kind, atMs, durationMs: random.below(AFTER_KILL_MS_MAX), seed: random.u32() };
+  }
   // Short ones as often as long ones.
   const span = Math.log(DURATION_MS_MAX / DURATION_MS_MIN);
   const durationMs = Math.round(DURATION_MS_MIN * Math.exp(random.fraction() * span));
   return { kind, atMs, durationMs: Math.min(durationMs, END_MS - atMs), seed: random.u32() };
+}
+
+/** Done when it has happened: nothing ends it. */
+function isInstant(kind: FaultKind): boolean {
+  return (
+    (kind.startsWith('kill-') && kind !== 'kill-agent') ||
+    kind === 'flip-bytes' ||
+    kind === 'lose-disk'
+  );
 }
 
 /** Does it; resolves with what ends it. */

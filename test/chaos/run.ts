@@ -33,6 +33,8 @@ const CLIENT_RATE = 150;
 const LEAD_MS = 1_500;
 /** Every so many rounds the file system's client loses its power as well. */
 const CRASH_EVERY = 3;
+/** A failed disk's task ends some seconds after the report; only then the word is heard. */
+const ACTIVATE_EVERY_MS = 5_000;
 
 export interface ChaosReport {
   readonly seed: number;
@@ -102,6 +104,7 @@ class ChaosRun {
   readonly #volumes: string[] = [];
   readonly #startMs = Date.now();
   #files: FilesystemLoad | null = null;
+  readonly #activatedMs = new Map<string, number>();
   #rounds = 0;
   #healMsMax = 0;
 
@@ -162,6 +165,10 @@ class ChaosRun {
     // The run removes or keeps the directory itself.
     process.env['CISTERN_TEST_KEEP'] = '1';
     await this.#world.cluster.close();
+    if (this.#world.network === null) return;
+    for (const agent of this.#world.agents) {
+      spawnSync('umount', ['-l', this.#world.diskDirectory(agent, 2)]);
+    }
   }
 
   // ── Clients ────────────────────────────────────────────────────────────────────────────────
@@ -275,6 +282,8 @@ class ChaosRun {
   }
 
   async #activate(disk: DiskView): Promise<void> {
+    if (Date.now() - (this.#activatedMs.get(disk.id) ?? 0) < ACTIVATE_EVERY_MS) return;
+    this.#activatedMs.set(disk.id, Date.now());
     this.#journal.say(`  operator: activates ${disk.id} of ${disk.hostname} (${disk.error})`);
     await this.#world.cluster.api.post(`/disks/${disk.id}/activate`);
   }
@@ -305,7 +314,13 @@ class ChaosRun {
 
   async #describeState(): Promise<void> {
     const { cluster } = this.#world;
-    for (const args of [['status'], ['disk', 'list'], ['volume', 'list'], ['events']]) {
+    for (const args of [
+      ['status'],
+      ['explain'],
+      ['disk', 'list'],
+      ['volume', 'list'],
+      ['events'],
+    ]) {
       const result = await cluster.cli(...args).catch(() => null);
       const text = `${result?.stdout ?? ''}${result?.stderr ?? ''}`.trim().split('\n').slice(-40);
       this.#journal.say(`cistern ${args.join(' ')}\n${text.join('\n')}`);
