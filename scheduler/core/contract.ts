@@ -121,6 +121,11 @@ export interface ManagerOptions {
   readonly leaseMarginMs: number;
   /** A member that failed on a living node is removed after this; a restart of its process is faster. */
   readonly memberFailureMs: number;
+  /**
+   * How long a PG whose other members lost their memory waits for one that is away and may have it;
+   * default five minutes.
+   */
+  readonly suspectWaitMs?: number;
   /** Replicas of a node that went away move elsewhere after this. */
   readonly rebuildAfterMs: number;
   /** A mass failure within this engages the brake (brake.ts); 0: never; missing: ten minutes. */

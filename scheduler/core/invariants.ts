@@ -25,6 +25,13 @@ function checkPgs(state: State): string[] {
   for (const pg of state.facts.pgs.values()) {
     const members = [...pg.inSync, ...pg.joining];
     if (pg.inSync.length === 0) broken.push(`pg${pg.id} has no in-sync member`);
+    const suspects = pg.suspects ?? [];
+    if (suspects.some((disk) => !pg.inSync.includes(disk)))
+      broken.push(`pg${pg.id} suspects ${suspects.join()}, in sync are ${pg.inSync.join()}`);
+    if (suspects.length > 0 && pg.joining.length > 0)
+      broken.push(`pg${pg.id} has suspects and joining members`);
+    if ((pg.compareEpoch ?? 0) > pg.epoch)
+      broken.push(`pg${pg.id} is to be compared since epoch ${pg.compareEpoch}, a later one`);
     if (pg.epoch < 1) broken.push(`pg${pg.id} has epoch ${pg.epoch}`);
     if (new Set(members).size !== members.length) broken.push(`pg${pg.id} names a member twice`);
     if (new Set(pg.target).size !== pg.target.length)
@@ -72,6 +79,8 @@ function checkIndexes(state: State): string[] {
     }
     for (const disk of pg.target) targets.set(disk, (targets.get(disk) ?? 0) + 1);
     if (work.unsettled.has(pg.id) === isSettled(pg)) broken.push(`pg${pg.id} is in the wrong list`);
+    if (work.suspectPgs.has(pg.id) !== (pg.suspects !== undefined))
+      broken.push(`pg${pg.id} is in the wrong list of suspects`);
   }
   for (const disk of new Set([...members.keys(), ...work.pgsOfDisk.keys()])) {
     const derived = members.get(disk) ?? new Set<PgId>();
@@ -155,7 +164,9 @@ function checkRest(state: State): string[] {
 /** The rule of epochs between two states of a PG; for tests that see both. */
 export function checkEpochRule(before: PgRecord, after: PgRecord): string | null {
   const isChanged =
-    before.inSync.join() !== after.inSync.join() || before.joining.join() !== after.joining.join();
+    before.inSync.join() !== after.inSync.join() ||
+    before.joining.join() !== after.joining.join() ||
+    before.suspects?.join() !== after.suspects?.join();
   if (isChanged && after.epoch <= before.epoch) {
     return `pg${after.id} changed its members in epoch ${after.epoch}`;
   }

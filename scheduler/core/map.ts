@@ -103,13 +103,14 @@ function mapNode(node: NodeRecord): MapNode {
 }
 
 function mapDisk(disk: DiskRecord): MapDisk {
-  return { id: disk.id, node: disk.node, uuid: disk.uuid };
+  const { id, node, uuid, incarnation = 0 } = disk;
+  return { id, node, uuid, incarnation };
 }
 
 function mapPg(facts: Facts, pg: PgRecord): MapPg {
   const { minInSync } = familyOf({ facts }, pg.id);
-  const { id, epoch, inSync, joining, target } = pg;
-  return { id, epoch, inSync, joining, minInSync, target };
+  const { id, epoch, inSync, joining, target, suspects = [], compareEpoch = 0 } = pg;
+  return { id, epoch, inSync, joining, minInSync, target, suspects, compareEpoch };
 }
 
 function mapVolume(facts: Facts, volume: VolumeRecord): MapVolume {

@@ -11,6 +11,10 @@ import type { State } from './state.ts';
 export interface Members {
   readonly inSync: readonly DiskId[];
   readonly joining: readonly DiskId[];
+  /** Those of now, as far as they stay in sync, when absent. */
+  readonly suspects?: readonly DiskId[];
+  /** That of now when absent. */
+  readonly compareEpoch?: number;
 }
 
 /** A new PG: its members hold nothing yet, so all of them are in sync. */
@@ -32,11 +36,17 @@ export function changeMembers(state: State, id: PgId, members: Members): void {
     ...members,
   });
   forgetPg(state, pg);
+  const { suspects: before = [], compareEpoch: comparedBefore = 0, ...rest } = pg;
+  const wanted = members.suspects ?? before;
+  const suspects = wanted.filter((disk) => members.inSync.includes(disk));
+  const compareEpoch = members.compareEpoch ?? comparedBefore;
   const next: PgRecord = {
-    ...pg,
+    ...rest,
     inSync: members.inSync,
     joining: members.joining,
     epoch: pg.epoch + 1,
+    ...(suspects.length === 0 ? {} : { suspects }),
+    ...(compareEpoch === 0 ? {} : { compareEpoch }),
   };
   state.facts.pgs.put(next);
   indexPg(state, next);
@@ -56,7 +66,7 @@ function forgetPg(state: State, pg: PgRecord): void {
 }
 
 /** Enters a PG into the indexes; also used when the facts are loaded. */
-export function indexPg(state: Pick<State, 'work' | 'facts'>, pg: PgRecord): void {
+export function indexPg(state: Pick<State, 'work' | 'facts' | 'startedAtMs'>, pg: PgRecord): void {
   const { work } = state;
   for (const disk of pg.inSync) addMember(work.pgsOfDisk, disk, pg.id);
   for (const disk of pg.joining) addMember(work.pgsOfDisk, disk, pg.id);
@@ -65,6 +75,7 @@ export function indexPg(state: Pick<State, 'work' | 'facts'>, pg: PgRecord): voi
   }
   if (pg.target.length < familyOf(state, pg.id).replicas) work.shortTargets.add(pg.id);
   else work.shortTargets.delete(pg.id);
+  indexSuspects(work, pg, state.startedAtMs);
   if (isSettled(pg)) work.unsettled.delete(pg.id);
   else work.unsettled.add(pg.id);
   work.isMovesDirty = true;
@@ -75,9 +86,15 @@ export function indexPg(state: Pick<State, 'work' | 'facts'>, pg: PgRecord): voi
 export function isSettled(pg: PgRecord): boolean {
   return (
     pg.joining.length === 0 &&
+    pg.suspects === undefined &&
     pg.inSync.length === pg.target.length &&
     pg.inSync.every((disk) => pg.target.includes(disk))
   );
+}
+
+/** Whether the disk is in sync in the PG and has its memory. */
+export function isTrusted(pg: PgRecord, disk: DiskId): boolean {
+  return pg.inSync.includes(disk) && pg.suspects?.includes(disk) !== true;
 }
 
 export function isMember(pg: PgRecord, disk: DiskId): boolean {
@@ -95,6 +112,14 @@ export function familyOf(state: Pick<State, 'facts'>, pg: PgId): PgFamilyRecord 
     if (pg >= family.pgBase && pg < family.pgBase + family.pgCount) return family;
   }
   return present<PgFamilyRecord>(undefined, `family of pg${pg}`);
+}
+
+/** A manager that starts counts waits from then: nobody has spoken to it yet. */
+function indexSuspects(work: State['work'], pg: PgRecord, startedAtMs: number): void {
+  if (pg.suspects === undefined) work.suspectPgs.delete(pg.id);
+  else if (!work.suspectPgs.has(pg.id)) {
+    work.suspectPgs.set(pg.id, { sinceMs: startedAtMs, latestMs: startedAtMs });
+  }
 }
 
 function addMember(index: Map<DiskId, Set<PgId>>, disk: DiskId, pg: PgId): void {

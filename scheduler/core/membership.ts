@@ -14,7 +14,7 @@ import type { JoinReport, MemberFailure, NodeReport } from '../../shared/model/n
 import { recordEvent } from './events.ts';
 import { nextMapVersion } from './fencing.ts';
 import { creditMove } from './jobs.ts';
-import { changeMembers, familyOf, isMember } from './members.ts';
+import { changeMembers, familyOf, isMember, isTrusted } from './members.ts';
 import {
   isCertainlyNotServing,
   isDiskLost,
@@ -95,9 +95,11 @@ function removeDisk(state: State, leaving: Leaving, now: Now): void {
   );
 }
 
-/** Another in-sync member takes and gives data now; `without` do not count. */
+/** Another in-sync member, one with its memory, takes and gives data now; `without` do not count. */
 function hasOtherServing(state: State, pg: PgRecord, without: readonly DiskId[]): boolean {
-  return pg.inSync.some((disk) => !without.includes(disk) && isDiskServingById(state, disk));
+  return pg.inSync.some(
+    (disk) => !without.includes(disk) && isTrusted(pg, disk) && isDiskServingById(state, disk),
+  );
 }
 
 /** A join that is complete under the current epoch becomes a full member; who leaves goes with it. */
@@ -142,6 +144,8 @@ function removeFailed(
   if (failure.sinceMs < state.options.memberFailureMs) return;
   const pg = state.facts.pgs.find(failure.pg);
   if (pg === undefined || pg.epoch !== failure.epoch || !isMember(pg, failure.disk)) return;
+  // Nothing is sent there before suspects.ts has decided: a complaint says nothing new.
+  if (pg.suspects !== undefined) return;
   const alsoFailing = all.filter((other) => other.pg === pg.id).map((other) => other.disk);
   // A node that fell silent when the failure began is a matter of its lease, not of one disk.
   const node = state.facts.disks.get(failure.disk).node;

@@ -1,7 +1,7 @@
 /** The state of PGs for people: clean, misplaced, degraded or unavailable, one by one and counted. */
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
 import type { PgCounts, PgView } from '../../shared/model/api-views.ts';
-import { isSettled } from './members.ts';
+import { isSettled, isTrusted } from './members.ts';
 import { isDiskServing } from './node-life.ts';
 import type { PgFamilyRecord, PgRecord } from './records.ts';
 import type { State } from './state.ts';
@@ -24,7 +24,7 @@ export function pgState(
   serving: ReadonlySet<DiskId>,
 ): PgState {
   let count = 0;
-  for (const disk of pg.inSync) if (serving.has(disk)) count += 1;
+  for (const disk of pg.inSync) if (serving.has(disk) && isTrusted(pg, disk)) count += 1;
   if (count < Math.max(1, family.minInSync)) return 'unavailable';
   if (count < family.replicas) return 'degraded';
   return isSettled(pg) ? 'clean' : 'misplaced';

@@ -143,7 +143,9 @@ function startMoves(state: State, now: Now): void {
   const returning = isBraked(state) ? readReturning(state) : null;
   const pgs: MovePg[] = [];
   for (const id of work.unsettled) {
-    const { inSync, joining, target } = state.facts.pgs.get(id);
+    const { inSync, joining, target, suspects } = state.facts.pgs.get(id);
+    // Who may be a source, and who leaves, is decided first (suspects.ts).
+    if (suspects !== undefined) continue;
     const { replicas } = familyOf(state, id);
     const bytes = state.pgBytes.get(id) ?? 0;
     const ratios = joinRatios.get(id);

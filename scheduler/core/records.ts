@@ -115,6 +115,8 @@ export interface DiskRecord {
   readonly error: string;
   /** Operator asked to move everything off this disk. */
   readonly isDraining: boolean;
+  /** The memory of its store (DiskReport) that PG records take for granted; absent before the first. */
+  readonly incarnation?: number;
 }
 
 export interface PoolRecord {
@@ -156,6 +158,10 @@ export interface PgRecord {
   readonly joining: readonly DiskId[];
   /** Where the plan wants it; inSync becomes this in the end. */
   readonly target: readonly DiskId[];
+  /** Of `inSync`: lost their memory, serve nothing (suspects.ts). Absent when there is none. */
+  readonly suspects?: readonly DiskId[];
+  /** See MapPg; absent when suspects never had to be trusted. */
+  readonly compareEpoch?: number;
 }
 
 export type VolumePhase = 'ready' | 'deleting';

@@ -14,6 +14,7 @@ import { takeNotices } from './notices.ts';
 import { sampleIo } from './rates.ts';
 import type { DiskPhase, DiskRecord, NodeRecord } from './records.ts';
 import type { Now, ObservedNode, State } from './state.ts';
+import { takeIncarnation } from './suspects.ts';
 
 type HelloEvent = Extract<Event, { kind: 'node-hello' }>;
 type ReportEvent = Extract<Event, { kind: 'node-report' }>;
@@ -197,6 +198,10 @@ function takeDisk(state: State, disk: DiskRecord, report: DiskReport, now: Now):
     recordEvent(state, { severity: 'error', kind: 'disk.foreign', message, subject }, now);
     return;
   }
+  if (takeIncarnation(state, disk, report, now) === 'foreign') {
+    rejectStore(state, disk, now);
+    return;
+  }
   const { capacityBytes, usedBytes } = report;
   const known = state.disks.get(disk.id);
   if (known === undefined) state.disks.set(disk.id, { capacityBytes, usedBytes });
@@ -222,6 +227,17 @@ function takeDisk(state: State, disk: DiskRecord, report: DiskReport, now: Now):
   if (disk.phase === 'serving') {
     setDiskPhase(state, disk, { phase: 'down', error: 'its store is being opened' }, now);
   }
+}
+
+/** What the disk held in sync is not in this store: it must not look like a replica. */
+function rejectStore(state: State, disk: DiskRecord, now: Now): void {
+  if (disk.phase === 'failed' || disk.phase === 'lost' || disk.phase === 'releasing') return;
+  const error =
+    'its store is not the one that held its replicas: the directory was emptied or replaced';
+  setDiskPhase(state, disk, { phase: 'failed', error }, now);
+  const message = `${formatDisk(disk.id)} on ${formatNode(disk.node)} was taken out: ${error}`;
+  const subject = formatDisk(disk.id);
+  recordEvent(state, { severity: 'error', kind: 'disk.failed', message, subject }, now);
 }
 
 /** Bytes per PG: the first in-sync member's word counts, as long as it has one. */

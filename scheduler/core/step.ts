@@ -23,6 +23,7 @@ import { superviseDrains } from './nodes.ts';
 import { plan } from './planner.ts';
 import { onClosed, onHello, onReport, superviseSessions } from './sessions.ts';
 import type { Now, State } from './state.ts';
+import { settleSuspects } from './suspects.ts';
 import { followDeletions } from './volumes.ts';
 
 /**
@@ -61,6 +62,7 @@ function report(
   const id = state.work.nodeOfSession.get(event.session);
   if (id === undefined) return effects;
   onMemberReports(state, state.facts.nodes.get(id), event.report, now);
+  settleSuspects(state, now);
   return [...effects, ...settleAttachments(state, now)];
 }
 
@@ -80,6 +82,7 @@ function settle(state: State, now: Now): Effect[] {
   superviseLeases(state, now);
   const effects = superviseSessions(state, now);
   removeLostMembers(state, now);
+  settleSuspects(state, now);
   effects.push(...settleAttachments(state, now));
   return effects;
 }

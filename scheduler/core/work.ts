@@ -64,6 +64,11 @@ export interface Work {
   readonly pgsOfDisk: Map<DiskId, Set<PgId>>;
   /** In how many PGs' targets the disk is. */
   readonly targetsOfDisk: Map<DiskId, number>;
+  /**
+   * PGs with suspects (suspects.ts): since when this manager knows it, and when it last heard of another
+   * one in the PG.
+   */
+  readonly suspectPgs: Map<PgId, { readonly sinceMs: number; readonly latestMs: number }>;
   /** PGs whose members are not what their target says. */
   readonly unsettled: Set<PgId>;
   /** PGs whose target is shorter than their replica count: there are too few disks to choose from. */
@@ -112,6 +117,7 @@ export function createWork(): Work {
   return {
     pgsOfDisk: new Map(),
     targetsOfDisk: new Map(),
+    suspectPgs: new Map(),
     unsettled: new Set(),
     shortTargets: new Set(),
     replan: new Map(),
