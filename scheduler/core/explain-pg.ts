@@ -6,6 +6,7 @@ import { isBraked } from './brake.ts';
 import { diskUse } from './disk-use.ts';
 import { BRAKE_NEXT } from './explain-brake.ts';
 import { explainDisk } from './explain-disk.ts';
+import { suspectFacts, suspectOutlook } from './explain-suspects.ts';
 import {
   causedBy,
   deadline,
@@ -19,7 +20,7 @@ import {
   toWall,
   WAIT,
 } from './explanation.ts';
-import { familyOf } from './members.ts';
+import { familyOf, isTrusted } from './members.ts';
 import type { WaitReason } from './move-plan.ts';
 import { isDiskLost } from './node-life.ts';
 import { addCounts, countFamily, doubtfulPgs, type PgState, pgState } from './pg-state.ts';
@@ -79,7 +80,7 @@ export function explainPg(scene: Scene, id: PgId): Explanation | null {
   const word = pgState(pg, family, scene.serving);
   const entry = PG_WORDS[word];
   if (entry === 'green') return null;
-  const serving = pg.inSync.filter((disk) => scene.serving.has(disk));
+  const serving = pg.inSync.filter((disk) => scene.serving.has(disk) && isTrusted(pg, disk));
   const subject: PgSubject = { scene, pg, family, serving };
   const causes = findCauses(subject);
   const count = `${serving.length} of ${family.replicas} replicas serve, ${Math.max(1, family.minInSync)} needed`;
@@ -91,7 +92,7 @@ export function explainPg(scene: Scene, id: PgId): Explanation | null {
     message: `${formatPg(id)} of pool "${family.pool}" ${entry.pgText} (${count})`,
     sinceMs: earliest(causes),
     causes,
-    ...entry.outlook(subject),
+    ...(suspectOutlook(scene, pg) ?? entry.outlook(subject)),
   });
 }
 
@@ -159,7 +160,7 @@ function sample(
 /** Members that do not serve with their own chains, what joins, and what the plan cannot do. */
 function findCauses({ scene, pg, family }: PgSubject): readonly Fact[] {
   const { state } = scene;
-  const facts: Fact[] = [];
+  const facts: Fact[] = [...suspectFacts(scene, pg)];
   const awaited = [...pg.inSync, ...pg.target].filter(
     (id, index, all) =>
       all.indexOf(id) === index && !scene.serving.has(id) && !pg.joining.includes(id),

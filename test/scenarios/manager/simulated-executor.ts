@@ -34,6 +34,7 @@ interface Join {
   reports: number;
 }
 
+const FIRST_INCARNATION = 1_000;
 /** Reports that a copy takes. */
 const REPORTS_PER_JOIN = 2;
 
@@ -57,6 +58,8 @@ export class SimulatedExecutor {
   /** Gateways that have not closed although the map says so. */
   isGatewayStuck = false;
   incarnation = 1;
+  /** How often its machine went down: each time its stores lose their memory. */
+  powerLosses = 0;
   /** Since when its gateways miss an answer of a node. */
   readonly missedSinceMs = new Map<NodeId, number>();
   /** Since when the manager has not heard it, while it lives. */
@@ -113,6 +116,7 @@ export class SimulatedExecutor {
         extentCount: 0,
         dirtyExtentCount: 0,
         checksumErrorCount: 0,
+        incarnation: disk.status === 'serving' ? FIRST_INCARNATION + this.powerLosses : 0,
       })),
       joins: this.#reportJoins(),
       failures: this.failures,
