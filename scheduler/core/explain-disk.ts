@@ -22,6 +22,7 @@ import { memberCount } from './members.ts';
 import { isDiskServing } from './node-life.ts';
 import type { DiskRecord, NodeRecord } from './records.ts';
 import { CLAIM_MS_MAX } from './task-upkeep.ts';
+import { isTrusted } from './trust.ts';
 
 interface DiskSubject {
   readonly scene: Scene;
@@ -125,8 +126,19 @@ function explainServing(subject: DiskSubject): Explained | null {
       ...outlookOf(ofNode),
     };
   }
+  if (isTrusted(state, disk, now.ms)) return null;
+  const ofNode = explainNode(scene, node);
   const distrust = state.work.distrust.get(disk.id);
-  if (distrust === undefined || now.ms >= distrust.untilMs) return null;
+  if (distrust === undefined || now.ms >= distrust.untilMs) {
+    // Its node is what is not trusted, and says so itself.
+    if (ofNode === null) return null;
+    return {
+      severity: 'notice',
+      message: `${describe(subject)} serves, but gets no new replicas for a while`,
+      causes: causedBy(ofNode),
+      ...outlookOf(ofNode),
+    };
+  }
   return {
     severity: 'notice',
     message: `${describe(subject)} serves, but gets no new replicas for a while: a gateway could not use it`,

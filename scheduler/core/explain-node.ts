@@ -52,7 +52,7 @@ export function explainNode(scene: Scene, node: NodeRecord): Explanation | null 
 function makeNodeExplanation(scene: Scene, node: NodeRecord): Explanation | null {
   const { word, reason } = nodeState(scene.state, node, scene.now);
   const explain = NODE_WORDS[word];
-  if (explain === 'green') return null;
+  if (explain === 'green') return explainDistrust(scene, node);
   const message = `${describeNode(node)} is ${word}: ${reason}`;
   return makeExplanation({
     kind: 'node',
@@ -60,6 +60,25 @@ function makeNodeExplanation(scene: Scene, node: NodeRecord): Explanation | null
     state: word,
     message,
     ...explain({ scene, node, reason }),
+  });
+}
+
+/** It is up, but came and went so often that its disks get no new replicas for a while. */
+function explainDistrust({ state, now }: Scene, node: NodeRecord): Explanation | null {
+  const distrust = state.work.nodeDistrust.get(node.id);
+  if (distrust === undefined || now.ms >= distrust.untilMs) return null;
+  return makeExplanation({
+    kind: 'node',
+    subject: formatNode(node.id),
+    state: 'up',
+    severity: 'notice',
+    message: `${describeNode(node)} is up, but was lost ${distrust.failures} times lately`,
+    sinceMs: toWall(now, distrust.lastAtMs),
+    causes: [],
+    next: 'Its disks serve what they have; they take new replicas again after a pause, which doubles with each further loss',
+    ...deadline(toWall(now, distrust.untilMs) ?? now.wallMs, now, 'it is due at this moment'),
+    action: `Nothing, wait; if it goes on, look at the network and the power of ${node.hostname}`,
+    command: 'cistern events --limit 50',
   });
 }
 

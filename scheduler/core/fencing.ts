@@ -21,6 +21,7 @@ import { isNodeMapped } from './map.ts';
 import { observedNode } from './node-life.ts';
 import type { NodeRecord } from './records.ts';
 import type { Now, ObservedNode, State } from './state.ts';
+import { noteNodeLoss } from './trust.ts';
 
 /** Peers extend leases in clusters of at least this many nodes. */
 const PEER_GRANTS_FROM = 3;
@@ -105,6 +106,8 @@ function fence(state: State, node: NodeRecord, reason: string, now: Now): void {
   observed.requiredVersion = Math.max(observed.requiredVersion, observed.fenceVersion);
   observed.leaseEndsAtMs = Number.POSITIVE_INFINITY;
   observed.awaySinceMs ??= now.ms;
+  // One that this manager never heard may have been away for long.
+  if (observed.report !== null) noteNodeLoss(state, node, now);
   recordEvent(
     state,
     {

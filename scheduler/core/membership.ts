@@ -24,10 +24,7 @@ import {
 } from './node-life.ts';
 import type { DiskRecord, NodeRecord, PgRecord } from './records.ts';
 import type { Now, State } from './state.ts';
-
-/** After a failure on a living node: long enough not to stall writes again at once. */
-const DISTRUST_MS_MIN = 5_000;
-const DISTRUST_MS_MAX = 300_000;
+import { addFailure } from './trust.ts';
 
 /** Every tick and after whatever may end a node's or disk's service. */
 export function removeLostMembers(state: State, now: Now): void {
@@ -112,7 +109,6 @@ function promote(state: State, node: NodeRecord, join: JoinReport, now: Now): vo
   const joining = pg.joining.filter((other) => other !== join.disk);
   const inSync = leaveOut(state, pg, [...pg.inSync, join.disk], now);
   changeMembers(state, pg.id, { inSync, joining });
-  state.work.distrust.delete(join.disk);
 }
 
 /** The in-sync members after a promotion: those on their way out go as far as redundancy allows. */
@@ -164,14 +160,14 @@ function distrust(state: State, failure: MemberFailure, now: Now): void {
   const known = state.work.distrust.get(disk);
   // Failures of one moment, in many PGs, are one reason.
   if (known !== undefined && now.ms < known.untilMs) return;
-  const pauseMs = Math.min(DISTRUST_MS_MAX, (known?.pauseMs ?? DISTRUST_MS_MIN / 2) * 2);
-  state.work.distrust.set(disk, { untilMs: now.ms + pauseMs, pauseMs });
+  const next = addFailure(known, 0, now.ms);
+  state.work.distrust.set(disk, next);
   recordEvent(
     state,
     {
       severity: 'warning',
       kind: 'disk.unreachable',
-      message: `${formatDisk(disk)} was left out of PGs because a gateway could not use it (${failure.reason}); it is asked back after ${formatDuration(pauseMs)}`,
+      message: `${formatDisk(disk)} was left out of PGs because a gateway could not use it (${failure.reason}); it is asked back after ${formatDuration(next.pauseMs)}`,
       subject: formatDisk(disk),
     },
     now,

@@ -25,6 +25,7 @@ import {
 import { currentHolders } from './placement-current.ts';
 import type { PgFamilyRecord, PgRecord, PoolRecord } from './records.ts';
 import type { Now, State } from './state.ts';
+import { isTrusted } from './trust.ts';
 
 /** Moves are looked at again at least this often while some are due: disks fill, joins get on. */
 const MOVES_INTERVAL_MS = 1000;
@@ -187,11 +188,10 @@ function moveDisks(state: State, now: Now): MoveDisk[] {
     if (use === 'unborn') continue;
     const observed = state.disks.get(disk.id);
     const fullAtRatio = state.facts.pools.find(disk.pool)?.fullAtRatio ?? state.options.fullAtRatio;
-    const distrust = state.work.distrust.get(disk.id);
     disks.push({
       id: disk.id,
       node: disk.node,
-      isUsable: use === 'serving' && (distrust === undefined || now.ms >= distrust.untilMs),
+      isUsable: use === 'serving' && isTrusted(state, disk, now.ms),
       isLeaving: use === 'leaving',
       isServing: isDiskServing(state, disk),
       usedBytes: observed?.usedBytes ?? 0,

@@ -15,6 +15,7 @@ import { sampleIo } from './rates.ts';
 import type { DiskPhase, DiskRecord, NodeRecord } from './records.ts';
 import type { Now, ObservedNode, State } from './state.ts';
 import { takeIncarnation } from './suspects.ts';
+import { noteNodeReturn } from './trust.ts';
 
 type HelloEvent = Extract<Event, { kind: 'node-hello' }>;
 type ReportEvent = Extract<Event, { kind: 'node-report' }>;
@@ -163,6 +164,7 @@ function readmit(state: State, node: NodeRecord, now: Now): void {
   const message = `${formatNode(node.id)} (${node.hostname}) is back and knows the present map`;
   const subject = formatNode(node.id);
   recordEvent(state, { severity: 'info', kind: 'node.up', message, subject }, now);
+  noteNodeReturn(state, node, now);
 }
 
 interface Reports {

@@ -19,10 +19,13 @@ export interface PendingCommand {
   readonly deadlineMs: number;
 }
 
-/** A member that failed on a living node is not asked back at once: each failure doubles the pause. */
+/** Failures of a disk or node that came and went, on the manager's clock (trust.ts). */
 export interface Distrust {
-  readonly untilMs: number;
+  readonly failures: number;
+  readonly lastAtMs: number;
   readonly pauseMs: number;
+  /** No new replicas before this. */
+  readonly untilMs: number;
 }
 
 /**
@@ -88,6 +91,7 @@ export interface Work {
   /** When an event was recorded, by kind, subject and message: the same one is not repeated soon. */
   readonly recentEvents: Map<string, number>;
   readonly distrust: Map<DiskId, Distrust>;
+  readonly nodeDistrust: Map<NodeId, Distrust>;
   /** What each disk was good for when it was last looked at (disk-use.ts): a change plans anew. */
   readonly diskUses: Map<DiskId, DiskUse>;
   /** Since when a disk that holds or should hold PGs is out of reach. */
@@ -129,6 +133,7 @@ export function createWork(): Work {
     detaching: new Map(),
     recentEvents: new Map(),
     distrust: new Map(),
+    nodeDistrust: new Map(),
     diskUses: new Map(),
     diskAwaySinceMs: new Map(),
     explanations: new Map(),
