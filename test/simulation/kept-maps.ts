@@ -31,11 +31,13 @@ export function watchKeptMaps(cluster: Cluster): () => string {
 function findMapLag(cluster: Cluster, state: State): string {
   const { facts, term } = state;
   const stores = storesOf(cluster);
-  const expected = describeMap({
+  // By way of the wire, as executors got it: absent numbers come out as zero.
+  const sent = mapCodec().encodeManagerMessage({
     kind: 'map',
     map: buildMap(facts, term),
     facts: facts.entries((key) => !isFactKept(key)),
   });
+  const expected = describeMap(mapCodec().decodeManagerMessage(sent));
   for (const { id, phase, sourceRoot } of facts.disks.values()) {
     const store = stores.get(id);
     if (phase !== 'serving' || store === undefined || store.failure !== null) continue;
