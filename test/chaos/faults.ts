@@ -88,6 +88,16 @@ export function drawRound(
   return { victim, faults: faults.sort((a, b) => a.atMs - b.atMs) };
 }
 
+/** These faults at once, each at its own time. */
+export function planRound(
+  random: Prng,
+  agents: readonly string[],
+  kinds: readonly FaultKind[],
+): RoundPlan {
+  const faults = kinds.map((kind) => plan(random, kind)).sort((a, b) => a.atMs - b.atMs);
+  return { victim: random.pick(agents), faults };
+}
+
 function plan(random: Prng, kind: FaultKind): PlannedFault {
   const atMs = random.below(ROUND_MS);
   if (isInstant(kind)) {

@@ -9,6 +9,7 @@ import {
   COMMAND,
   GREETING_BYTES,
   HANDSHAKE_FLAG,
+  INFO,
   NBD_MAGIC_HIGH,
   NBD_MAGIC_LOW,
   OPTION,
@@ -45,6 +46,7 @@ export class NbdClient {
   #isNegotiated = false;
   /** Wakes the handshake when there is more, or nothing more to come. */
   #wake: () => void = () => undefined;
+  #sizeBytes = 0;
   #nextCookie = 1;
   #failure: Error | null = null;
 
@@ -79,6 +81,10 @@ export class NbdClient {
       clearTimeout(deadline);
     }
     return client;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
   }
 
   get isOpen(): boolean {
@@ -136,6 +142,7 @@ export class NbdClient {
       if (type !== OPTION_REPLY.info) {
         throw new StorageError('unavailable', `Export "${name}" was refused: ${data.toString()}`);
       }
+      if (data.readUInt16BE(0) === INFO.export) this.#sizeBytes = Number(data.readBigUInt64BE(2));
     }
     this.#isNegotiated = true;
   }

@@ -8,14 +8,22 @@ import { join } from 'node:path';
 import { waitFor } from '../../dev/demo/api-client.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { Prng } from '../../shared/base/prng.ts';
-import type { AttachmentView, DiskView } from '../../shared/model/api-views.ts';
+import type { AttachmentView, DiskView, EventView } from '../../shared/model/api-views.ts';
 import { TestCluster } from '../integration/cluster/harness.ts';
-import { availableKinds, beginFault, drawRound, type FaultKind, type RoundPlan } from './faults.ts';
+import {
+  availableKinds,
+  beginFault,
+  drawRound,
+  type FaultKind,
+  planRound,
+  type RoundPlan,
+} from './faults.ts';
 import { createFilesystemLoad, type FilesystemLoad, findMountObstacle } from './filesystem-load.ts';
 import { createFioLoad } from './fio-load.ts';
 import { isIsolated } from './isolation.ts';
 import type { ChaosJournal } from './journal.ts';
 import type { Load } from './load.ts';
+import { NbdClient } from './nbd-client.ts';
 import { ChaosNetwork } from './network.ts';
 import { Relay } from './relay.ts';
 import type { ChaosSettings } from './settings.ts';
@@ -35,6 +43,7 @@ const LEAD_MS = 1_500;
 const CRASH_EVERY = 3;
 /** A failed disk's task ends some seconds after the report; only then the word is heard. */
 const ACTIVATE_EVERY_MS = 5_000;
+const READ_BYTES = 1024 ** 2;
 
 export interface ChaosReport {
   readonly seed: number;
@@ -140,13 +149,11 @@ class ChaosRun {
         const scripted = script?.[this.#rounds];
         this.#rounds += 1;
         const random = this.#random.fork(`round ${this.#rounds}`);
-        const isPossible = scripted === undefined || availableKinds(this.#world).includes(scripted);
-        if (!isPossible) {
-          this.#journal.say(`Round ${this.#rounds}: ${scripted} is not possible here`);
-          continue;
-        }
+        const { agents } = this.#world;
         await this.#round(
-          drawRound(random, this.#world.agents, scripted === undefined ? kinds : [scripted]),
+          scripted === undefined
+            ? drawRound(random, agents, kinds)
+            : planRound(random, agents, this.#possibleOf(scripted)),
           random,
         );
       }
@@ -157,6 +164,14 @@ class ChaosRun {
       await this.#describeState();
     }
     return this.#report(failure);
+  }
+
+  #possibleOf(kinds: readonly FaultKind[]): readonly FaultKind[] {
+    const possible = availableKinds(this.#world);
+    for (const kind of kinds.filter((one) => !possible.includes(one))) {
+      this.#journal.say(`Not possible here: ${kind}`);
+    }
+    return kinds.filter((kind) => possible.includes(kind));
   }
 
   async close(): Promise<void> {
@@ -240,6 +255,10 @@ class ChaosRun {
       say('  the file system lost its device');
     }
     await this.#check();
+    if (plan.faults.some((fault) => fault.kind === 'flip-bytes')) {
+      await this.#readThrough(plan.victim);
+      await this.#heal(plan);
+    }
   }
 
   async #inject(victim: string, fault: RoundPlan['faults'][number], random: Prng): Promise<void> {
@@ -250,6 +269,28 @@ class ChaosRun {
     await sleep(fault.durationMs);
     await end();
     this.#journal.say(`  ${fault.kind} ${victim} ended`);
+  }
+
+  /**
+   * Rot that nobody reads is still there when another copy is lost. Gateways read from their own node first, so
+   * all volumes go to the victim's and are read from beginning to end there. Nobody writes meanwhile: a client of a
+   * volume that is detached is told so, and that would be an error.
+   */
+  async #readThrough(victim: string): Promise<void> {
+    const { cluster } = this.#world;
+    for (const volume of this.#volumes) {
+      await cluster.api.post(`/volumes/${volume}/detach`);
+      const { unixUri } = await cluster.attachAgain(volume, victim);
+      const client = await NbdClient.open(unixUri);
+      try {
+        await readAll(client);
+      } finally {
+        client.close();
+      }
+    }
+    const events = await cluster.api.get<readonly EventView[]>('/events?limit=1000');
+    const repairs = events.filter((event) => event.kind === 'block.repaired');
+    this.#journal.say(`  all volumes read through ${victim}; ${repairs.length} events of repairs`);
   }
 
   /** An operator does what the documentation says, nothing else: tries a failed disk again. */
@@ -341,6 +382,16 @@ class ChaosRun {
     };
     this.#journal.say(`Report\n${JSON.stringify(report, null, 2)}`);
     return report;
+  }
+}
+
+async function readAll(client: NbdClient): Promise<void> {
+  for (let offset = 0; offset < client.sizeBytes; offset += READ_BYTES) {
+    const length = Math.min(READ_BYTES, client.sizeBytes - offset);
+    const { error } = await client.read(offset, length);
+    if (error !== 0) {
+      throw new StorageError('corrupt', `Reading ${length} bytes at ${offset}: error ${error}`);
+    }
   }
 }
 

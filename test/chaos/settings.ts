@@ -10,8 +10,8 @@ export interface ChaosSettings {
   readonly agents: number | null;
   /** Which may be drawn. */
   readonly kinds: readonly FaultKind[];
-  /** These, in this order, one round each; null: drawn. */
-  readonly script: readonly FaultKind[] | null;
+  /** The faults of each round; null: drawn. */
+  readonly script: readonly (readonly FaultKind[])[] | null;
   readonly directory: string | null;
   readonly json: string | null;
   readonly isKept: boolean;
@@ -26,7 +26,7 @@ export const USAGE = `Kills, stops, cuts off and damages a real cluster under ve
   --seed N         draws the cluster and the faults (a new one, printed)
   --agents N       3 to 5 nodes; else drawn
   --faults A,B     only these: ${FAULT_KINDS.join(', ')}
-  --script A,B     one round with each of these, in this order, whatever the time
+  --script A+B,C   these rounds: here A and B together, then C, whatever the time
   --dir DIR        an empty directory for everything (one below /tmp)
   --json FILE      writes the report there
   --keep           leaves the directory behind, also when all went well
@@ -56,7 +56,12 @@ export function readSettings(args: readonly string[]): ChaosSettings {
         : readNumber('--seed', values.seed, 0, 2 ** 32 - 1),
     agents: values.agents === undefined ? null : readNumber('--agents', values.agents, 3, 5),
     kinds: values.faults === undefined ? FAULT_KINDS : readKinds('--faults', values.faults),
-    script: values.script === undefined ? null : readKinds('--script', values.script),
+    script:
+      values.script === undefined
+        ? null
+        : values.script
+            .split(',')
+            .map((round) => readKinds('--script', round.replaceAll('+', ','))),
     directory: values.dir ?? null,
     json: values.json ?? null,
     isKept: values.keep,
