@@ -38,7 +38,7 @@ export function decodeSuperblock(bytes: Uint8Array): Superblock {
   if (fields['magic'] !== MAGIC) {
     throw new StorageError(
       'foreign-data',
-      `Superblock has magic ${JSON.stringify(fields['magic'])}, expected "${MAGIC}"`,
+      `Superblock has magic ${JSON.stringify(fields['magic'] ?? null)}, expected "${MAGIC}"`,
     );
   }
   const { clusterId, diskId, uuid, capacityBytes, format } = fields;

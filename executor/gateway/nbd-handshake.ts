@@ -108,7 +108,10 @@ export class NbdHandshake {
       case OPTION.exportName:
         return this.#exportName(data);
       case OPTION.abort:
-        return { ...reply(option, OPTION_REPLY.ack), next: { kind: 'close', reason: 'Aborted' } };
+        return {
+          ...reply(option, OPTION_REPLY.ack),
+          next: { kind: 'close', reason: 'Client aborted the handshake' },
+        };
       case OPTION.list:
         return this.#list(data);
       case OPTION.info:

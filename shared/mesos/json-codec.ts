@@ -12,7 +12,7 @@ import Long from 'long';
 import protobuf from 'protobufjs/light.js';
 import { describeError, StorageError } from '../base/errors.ts';
 import type { PlainMessage } from './protobuf-codec.ts';
-import { type ValueKind, valueKind } from './schema.ts';
+import { findEnumNumber, findField, type ValueKind, valueKind } from './schema.ts';
 
 /** Gathers what the lenient rules passed over, such as misspelled field names. */
 export type JsonFindings = { readonly ignored: string[] };
@@ -59,7 +59,7 @@ function objectToPlain(
 ): PlainMessage {
   const plain: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(object)) {
-    const field = type.fields[name];
+    const field = findField(type, name);
     const at = path === '' ? name : `${path}.${name}`;
     if (field === undefined) walk.findings.ignored.push(at);
     else if (value !== null) {
@@ -104,7 +104,7 @@ function valueToPlain(
       return objectToPlain(kind.type, value, at, walk);
     case 'enum':
       if (typeof value !== 'string') throw unexpected(field.name, value);
-      if (kind.type.values[value] !== undefined) return value;
+      if (findEnumNumber(kind.type, value) !== undefined) return value;
       walk.findings.ignored.push(`${at} (unknown value "${value}")`);
       return undefined;
     case 'int64':
@@ -167,7 +167,7 @@ function objectText(type: protobuf.Type, message: object, path: string): string 
   const parts: string[] = [];
   for (const [name, value] of Object.entries(message)) {
     if (value === undefined || value === null) continue;
-    const field = type.fields[name];
+    const field = findField(type, name);
     if (field === undefined) {
       throw new StorageError(
         'invalid-argument',

@@ -7,7 +7,7 @@
 import Long from 'long';
 import protobuf from 'protobufjs/light.js';
 import { describeError, StorageError } from '../base/errors.ts';
-import { integerValue, type ValueKind, valueKind } from './schema.ts';
+import { findEnumNumber, findField, integerValue, type ValueKind, valueKind } from './schema.ts';
 
 /** Key of the raw unknown fields (a list of encoded fields) of a decoded message. */
 export const UNKNOWN_FIELDS: unique symbol = Symbol.for('mesos.unknown-fields');
@@ -87,7 +87,7 @@ function toWire(type: protobuf.Type, message: object, path: string): Record<stri
   const wire: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(message)) {
     if (value === undefined || value === null) continue;
-    const field = type.fields[name];
+    const field = findField(type, name);
     const at = `${path}.${name}`;
     if (field === undefined) throw badField(at, 'no such field', value);
     wire[name] = fieldToWire(field, value, at);
@@ -122,7 +122,7 @@ function valueToWire(kind: ValueKind, value: unknown, at: string): unknown {
       if (typeof value !== 'object' || value === null) throw badField(at, 'an object', value);
       return toWire(kind.type, value, at);
     case 'enum': {
-      const number = typeof value === 'string' ? kind.type.values[value] : undefined;
+      const number = typeof value === 'string' ? findEnumNumber(kind.type, value) : undefined;
       if (number === undefined) throw badField(at, `a value of ${kind.type.name}`, value);
       return number;
     }

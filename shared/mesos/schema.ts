@@ -70,6 +70,19 @@ function findKind(field: protobuf.FieldBase): ValueKind {
   return scalar;
 }
 
+/**
+ * The field of that name, or undefined. Names come from the wire: those that every object inherits
+ * (`constructor`, `__proto__`) are no fields.
+ */
+export function findField(type: protobuf.Type, name: string): protobuf.Field | undefined {
+  return Object.hasOwn(type.fields, name) ? type.fields[name] : undefined;
+}
+
+/** The number behind a name of the enum, or undefined; likewise. */
+export function findEnumNumber(type: protobuf.Enum, name: string): number | undefined {
+  return Object.hasOwn(type.values, name) ? type.values[name] : undefined;
+}
+
 /** A 64-bit integer as our messages hold it: a number while that is exact, else decimal digits. */
 export function integerValue(value: Long | number): number | string {
   if (typeof value === 'number') return value;

@@ -92,7 +92,7 @@ describe('nbd handshake', () => {
   it('ABORT: acknowledged, connection ends', () => {
     const driver = started();
     expect(typesOf(ask(driver, 2))).to.deep.equal([ACK]);
-    expect(driver.ended).to.equal('Aborted');
+    expect(driver.ended).to.equal('Client aborted the handshake');
   });
 
   it('LIST: one entry per export, then the acknowledgement', () => {
