@@ -14,6 +14,7 @@ import { addJobCommand } from './job.ts';
 import { addNodeCommand } from './node.ts';
 import { addPgCommand } from './pg.ts';
 import { addPoolCommand } from './pool.ts';
+import { addRecoverCommand } from './recover.ts';
 import { addStatusCommand } from './status.ts';
 import { addVolumeCommand } from './volume.ts';
 
@@ -81,6 +82,7 @@ function createParser(): GlobalArgv {
     addPgCommand,
     addJobCommand,
     addEventsCommand,
+    addRecoverCommand,
     addDevCommand,
     addDemoCommand,
   ];

@@ -13,6 +13,7 @@ import {
   CONTROL_CHANNEL_OPTIONS,
   grantMethod,
   RECALL_METHOD,
+  type RecallRequest,
   sessionMethod,
 } from '../shared/node/control-service.ts';
 import type { ControlDialer, ControlLink, ControlLinkHandlers } from './node-agent.ts';
@@ -111,7 +112,7 @@ export async function serveGrants(
     { grant: grantMethod(codec), recall: RECALL_METHOD },
     {
       recall: (
-        _call: grpc.ServerUnaryCall<null, NodeMemory>,
+        _call: grpc.ServerUnaryCall<RecallRequest, NodeMemory>,
         done: grpc.sendUnaryData<NodeMemory>,
       ) => {
         recall().then(

@@ -59,6 +59,7 @@ async function runExecutor(): Promise<void> {
   let recall: () => Promise<NodeMemory> = () =>
     Promise.reject(new StorageError('unavailable', 'This executor has no disks yet'));
   const grants = await serveGrants(codec, settings.host, answerGrant, () => recall());
+  log('info', 'Answering grants and recoveries', { address: grants.address });
   const mesos: MesosExecutor = createMesosExecutor({
     environment,
     log,

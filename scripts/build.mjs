@@ -16,6 +16,7 @@ const SOURCES = [
   'executor',
   'cli',
   'dev',
+  'recovery',
   'bench',
   'test',
   'dashboard',

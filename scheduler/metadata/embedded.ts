@@ -18,7 +18,7 @@ import { open, type RootDatabase } from 'lmdb';
 import { assert } from '../../shared/base/assert.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { findLmdbDamage } from '../../shared/node/lmdb-file.ts';
-import type { MetadataStore, StoreChange, StoreSnapshot } from '../../shared/ports.ts';
+import type { MetadataStore, StoreChange, StoreEntry, StoreSnapshot } from '../../shared/ports.ts';
 
 /** Facts live below `r/`; the store's own two numbers beside them. */
 const RECORD_PREFIX = 'r/';
@@ -31,6 +31,8 @@ const MAP_BYTES = 4 * 1024 ** 3;
 const OWN_FILES = new Set([LOCK_FILE, 'data.mdb', 'lock.mdb']);
 
 export interface EmbeddedStore extends MetadataStore {
+  /** First content and term of a store that this process leads and that is empty. */
+  seed(term: number, entries: readonly StoreEntry[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -105,6 +107,15 @@ export function openEmbeddedStore(directory: string): EmbeddedStore {
       });
       return revision + 1;
     },
+    async seed(term, entries) {
+      assert(isLeading, 'the store is led by this process');
+      assert(numberAt(REVISION_KEY) === 0, 'only an empty store is seeded');
+      database.transactionSync(() => {
+        for (const { key, value } of entries) database.putSync(RECORD_PREFIX + key, value);
+        database.putSync(TERM_KEY, String(Math.max(term, numberAt(TERM_KEY))));
+        database.putSync(REVISION_KEY, '1');
+      });
+    },
     async resign() {
       if (!isLeading) return;
       isLeading = false;
@@ -115,6 +126,33 @@ export function openEmbeddedStore(directory: string): EmbeddedStore {
       await database.close();
     },
   };
+}
+
+/**
+ * Fills an empty (or absent) directory with the facts of a recovered cluster; the next term is above
+ * `term`. One transaction: a crash leaves it empty. Rejects with `already-exists` when it holds facts,
+ * `conflict` when a scheduler leads on it.
+ */
+export async function seedEmbeddedStore(
+  directory: string,
+  term: number,
+  entries: readonly StoreEntry[],
+): Promise<void> {
+  const store = openEmbeddedStore(directory);
+  try {
+    await store.campaign();
+    const { entries: found, revision } = await store.load();
+    if (found.length > 0 || revision > 0) {
+      throw new StorageError(
+        'already-exists',
+        `Metadata store "${directory}" is not empty: it holds ${found.length} records of revision ${revision}`,
+        { directory },
+      );
+    }
+    await store.seed(term, entries);
+  } finally {
+    await store.close();
+  }
 }
 
 function prepareDirectory(directory: string): void {
@@ -176,11 +214,13 @@ function isAlive(pid: number, start: string): boolean {
   return now !== null && (start === '' || now === start);
 }
 
-/** Field 22 of /proc/PID/stat: clock ticks after boot at which the process began; null when it is gone. */
+/** Field 22 of /proc/PID/stat: clock ticks after boot at which the process began; null when it has ended. */
 function processStart(pid: number): string | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie holds nothing any more; its parent has not looked yet.
+    return fields[0] === 'Z' ? null : (fields[19] ?? null);
   } catch {
     // No such process (or no /proc): the lock's owner cannot be shown to live.
     return null;

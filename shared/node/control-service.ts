@@ -49,7 +49,9 @@ export function grantMethod(codec: ControlCodec): GrantMethod {
   };
 }
 
-export type RecallMethod = grpc.MethodDefinition<null, NodeMemory>;
+/** Empty on the wire; gRPC takes null for no message at all. */
+export type RecallRequest = Readonly<Record<string, never>>;
+export type RecallMethod = grpc.MethodDefinition<RecallRequest, NodeMemory>;
 
 /** A recovery's question to an executor: what it remembers, as JSON (shared/model/recall.ts). */
 export const RECALL_METHOD: RecallMethod = {
@@ -57,7 +59,7 @@ export const RECALL_METHOD: RecallMethod = {
   requestStream: false,
   responseStream: false,
   requestSerialize: () => Buffer.alloc(0),
-  requestDeserialize: () => null,
+  requestDeserialize: () => ({}),
   responseSerialize: encodeNodeMemory,
   responseDeserialize: decodeNodeMemory,
 };

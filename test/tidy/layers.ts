@@ -116,11 +116,30 @@ export const LAYERS: readonly LayerRule[] = [
     ],
     isAdapter: true,
   },
+  {
+    layer: 'recovery-logic',
+    pattern: /^recovery\/(decision|pg-judgement|witness|block-choice|range-report)\.ts$/,
+    mayImport: [...LOGIC_BASE, 'core', 'disk'],
+    isAdapter: false,
+  },
+  {
+    layer: 'recovery',
+    pattern: /^recovery\//,
+    mayImport: [
+      ...LOGIC_BASE,
+      'core',
+      'disk',
+      'shared-adapters',
+      'scheduler-adapters',
+      'recovery-logic',
+    ],
+    isAdapter: true,
+  },
   { layer: 'dashboard', pattern: /^dashboard\//, mayImport: ['base', 'model'], isAdapter: true },
   {
     layer: 'cli',
     pattern: /^cli\//,
-    mayImport: ['base', 'model', 'dev', 'shared-adapters'],
+    mayImport: ['base', 'model', 'dev', 'recovery', 'recovery-logic', 'shared-adapters'],
     isAdapter: true,
   },
   {

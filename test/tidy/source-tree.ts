@@ -17,7 +17,17 @@ export interface SourceFile {
   readonly packages: readonly string[];
 }
 
-const FOLDERS = ['shared', 'scheduler', 'executor', 'cli', 'dashboard', 'dev', 'bench', 'test'];
+const FOLDERS = [
+  'shared',
+  'scheduler',
+  'executor',
+  'recovery',
+  'cli',
+  'dashboard',
+  'dev',
+  'bench',
+  'test',
+];
 const IMPORT =
   /^\s*(?:import|export)\b[^'"]*?from\s+'([^']+)'|^\s*import\s+'([^']+)'|\bimport\('([^']+)'\)/gm;
 

@@ -329,12 +329,18 @@ export class TestCluster {
   }
 
   /** While the supervisor is frozen nothing restarts the scheduler. */
-  async keepSchedulerAway(ms: number): Promise<void> {
+  keepSchedulerAway(ms: number): Promise<void> {
+    return this.withoutScheduler(() => sleep(ms));
+  }
+
+  /** The scheduler is killed, and started again after `action`. */
+  async withoutScheduler<T>(action: () => Promise<T>): Promise<T> {
     const { pid } = this.state;
     process.kill(pid, 'SIGSTOP');
     try {
+      // Its frozen parent does not collect it: it is dead, and stays in the process table.
       process.kill(this.schedulerPid, 'SIGKILL');
-      await sleep(ms);
+      return await action();
     } finally {
       process.kill(pid, 'SIGCONT');
     }

@@ -1,0 +1,90 @@
+/**
+ * `cistern recover`: hears executors and disks, decides, and writes the new metadata store. What it does
+ * to the world is one transaction in an empty directory; everything before only reads.
+ */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { seedEmbeddedStore } from '../scheduler/metadata/embedded.ts';
+import { StorageError } from '../shared/base/errors.ts';
+import { loadControlCodec } from '../shared/node/control-codec.ts';
+import { type Choices, type Decision, decideRecovery } from './decision.ts';
+import { hearExecutors } from './executor-witness.ts';
+import { hearFolder, peekMap } from './folder-witness.ts';
+import { findStores, type StoreFolder } from './store-folders.ts';
+import type { Witness } from './witness.ts';
+
+export interface RecoverOptions {
+  /** `host:port` of executors (their grant addresses); each names the others. */
+  readonly executors: readonly string[];
+  /** Folders of disks, or above them. */
+  readonly folders: readonly string[];
+  readonly stateDirectory: string;
+  readonly scratchDirectory: string | null;
+  readonly choices: Choices;
+  readonly isPlanOnly: boolean;
+}
+
+export interface RecoverOutcome {
+  readonly decision: Decision;
+  readonly heard: readonly { readonly source: string; readonly mapVersion: number | null }[];
+  /** Who did not answer, and what could not be read. */
+  readonly problems: readonly string[];
+  readonly isWritten: boolean;
+}
+
+/** Throws `already-exists` or `conflict` for a store that is not empty, `not-found` for a folder. */
+export async function recover(
+  options: RecoverOptions,
+  report: (text: string) => void,
+): Promise<RecoverOutcome> {
+  const codec = loadControlCodec(findProtoDirectory());
+  const problems: string[] = [];
+  const { stores, problems: unreadable } = findStores(options.folders);
+  problems.push(...unreadable);
+  const addresses = new Set(options.executors);
+  for (const folder of stores) {
+    for (const node of peekMap(folder, codec)?.map.nodes ?? []) {
+      if (node.grantAddress !== null) addresses.add(node.grantAddress);
+    }
+  }
+  report(`Asking executors (${addresses.size} addresses known so far) …`);
+  const hearing = await hearExecutors(codec, [...addresses]);
+  problems.push(...hearing.silent);
+  const witnesses: Witness[] = [...hearing.witnesses];
+  for (const folder of unheardOf(stores, witnesses)) {
+    report(`Reading "${folder.path}" …`);
+    const heard = await hearFolder(folder, codec, options.scratchDirectory);
+    witnesses.push(heard.witness);
+    problems.push(...heard.problems);
+  }
+  const decision = decideRecovery(witnesses, options.choices);
+  const isWritten = decision.kind === 'plan' && !options.isPlanOnly;
+  if (decision.kind === 'plan' && isWritten) {
+    await seedEmbeddedStore(options.stateDirectory, decision.term, decision.entries);
+  }
+  const heard = witnesses.map(({ source, known }) => ({
+    source,
+    mapVersion: known?.map.version ?? null,
+  }));
+  return { decision, heard, problems, isWritten };
+}
+
+/** Disks of which no running executor spoke. */
+function unheardOf(
+  stores: readonly StoreFolder[],
+  witnesses: readonly Witness[],
+): readonly StoreFolder[] {
+  const heard = new Set(witnesses.flatMap(({ disks }) => disks.map(({ uuid }) => uuid)));
+  return stores.filter(({ superblock }) => !heard.has(superblock.uuid));
+}
+
+/** `proto/` lies some levels above the compiled module. */
+export function findProtoDirectory(): string {
+  const start = dirname(fileURLToPath(import.meta.url));
+  for (let folder = start; folder !== dirname(folder); folder = dirname(folder)) {
+    const candidate = join(folder, 'proto');
+    if (existsSync(join(candidate, 'cistern', 'control.proto'))) return candidate;
+  }
+  throw new StorageError('not-found', `No folder "proto" above "${start}"`);
+}
