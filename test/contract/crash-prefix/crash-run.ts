@@ -67,6 +67,8 @@ export class CrashRun {
   readonly #crashRoot: string;
   readonly #writeEpochs = new Map<number, number>();
   readonly #judge = new Judge(this.#writeEpochs);
+  /** Of the machine: power loss begins another one. */
+  #boot = 0;
   #events = 0;
   #crashes = 0;
   #where = '';
@@ -119,8 +121,11 @@ export class CrashRun {
     });
     const clock = new VirtualClock();
     const tuning = prng.pick(TUNINGS);
-    store = await disk.wait(open({ disk, clock, tuning }));
+    if (kind === 'power') this.#boot += 1;
+    const bootId = `boot ${this.#boot}`;
+    store = await disk.wait(open({ disk, clock, tuning, bootId }));
     if (life > 0) mark({ kind: 'settled', found: await disk.wait(this.#judge.check(store, kind)) });
+    mark({ kind: 'open', incarnation: store.incarnation });
     for (let step = 0; step < this.#options.steps; step += 1) {
       workload.step(store);
       for (let turns = prng.pick([0, 0, 1, 2, 5]); turns > 0; turns -= 1) await disk.pump();
@@ -128,7 +133,8 @@ export class CrashRun {
       if (!prng.chance(0.02)) continue;
       await workload.close(store, (promise) => disk.wait(promise));
       store = null;
-      store = await disk.wait(open({ disk, clock, tuning }));
+      store = await disk.wait(open({ disk, clock, tuning, bootId }));
+      mark({ kind: 'open', incarnation: store.incarnation });
     }
     const last: ExtentStore = store;
     workload.flush(last);
@@ -189,21 +195,27 @@ export class CrashRun {
       image.crash(kind, cut.next, prng);
       const path = this.#directory(this.#crashRoot, 'crash');
       image.writeOut(path);
-      await this.#judgeAt(path, cut.mustBePower ? 'power' : kind, prng);
+      const bootId = kind === 'power' ? 'another boot' : `boot ${this.#boot}`;
+      await this.#judgeAt(path, { kind: cut.mustBePower ? 'power' : kind, bootId, prng });
       this.#remove(path);
       this.#crashes += 1;
     }
   }
 
-  async #judgeAt(path: string, kind: CrashKind, prng: Prng): Promise<void> {
+  async #judgeAt(
+    path: string,
+    end: { readonly kind: CrashKind; readonly bootId: string; readonly prng: Prng },
+  ): Promise<void> {
+    const { kind, bootId, prng } = end;
     const disk = new LinuxDisk(path);
-    const store = await open({ disk, clock: systemClock, tuning: prng.pick(TUNINGS) });
+    const store = await open({ disk, clock: systemClock, tuning: prng.pick(TUNINGS), bootId });
     const found = await this.#judge.check(store, kind);
     if (prng.chance(0.3)) await workOn(store);
     expect(store.failure).to.equal(null);
     await store.close();
     if (!prng.chance(0.2)) return;
-    const again = await open({ disk, clock: systemClock, tuning: {} });
+    const again = await open({ disk, clock: systemClock, tuning: {}, bootId: 'yet another' });
+    expect(again.incarnation, 'a clean end keeps the memory').to.equal(store.incarnation);
     await expectSame(again, found);
     await again.close();
   }
@@ -236,8 +248,9 @@ function open(options: {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly tuning: NonNullable<StoreOptions['tuning']>;
+  readonly bootId: string;
 }): Promise<ExtentStore> {
-  const { disk, clock, tuning } = options;
+  const { disk, clock, tuning, bootId } = options;
   return openExtentStore(
     {
       clusterId: 'cluster-a',
@@ -246,6 +259,7 @@ function open(options: {
       capacityBytes: SLOTS * EXTENT_BYTES,
       create: true,
       tuning,
+      bootId,
     },
     { disk, clock, log: () => undefined },
   );

@@ -48,6 +48,8 @@ export type Mark =
   | { readonly kind: 'clean'; readonly extents: readonly string[] }
   /** A pull was refused in part: only reading tells what the extent holds. */
   | { readonly kind: 'uncertain'; readonly extent: string }
+  /** Open, with this incarnation; null: on its way to a clean end. */
+  | { readonly kind: 'open'; readonly incarnation: number | null }
   | { readonly kind: 'epoch'; readonly pg: number; readonly epoch: number }
   | { readonly kind: 'generation'; readonly volume: number; readonly generation: number }
   /** The store was opened after a crash, and this is what it holds. */

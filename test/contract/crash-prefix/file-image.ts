@@ -18,8 +18,8 @@ interface Change {
   readonly offset: number;
   readonly length: number;
   readonly bytes: Buffer | null;
-  /** Of the file, once this change was made. */
-  readonly size: number;
+  /** The file ends at its offset from then on. */
+  readonly isTruncation: boolean;
   isEnded: boolean;
 }
 
@@ -44,17 +44,16 @@ export class FileImage {
   }
 
   write(id: number, offset: number, bytes: Buffer): void {
-    const size = Math.max(this.#size, offset + bytes.length);
-    this.#change({ id, offset, length: bytes.length, bytes, size, isEnded: false });
+    this.#change({ id, offset, length: bytes.length, bytes, isTruncation: false, isEnded: false });
   }
 
   punch(id: number, offset: number, length: number): void {
-    this.#change({ id, offset, length, bytes: null, size: this.#size, isEnded: false });
+    this.#change({ id, offset, length, bytes: null, isTruncation: false, isEnded: false });
   }
 
   truncate(id: number, size: number): void {
     const length = Math.max(0, this.#size - size);
-    this.#change({ id, offset: size, length, bytes: null, size, isEnded: false });
+    this.#change({ id, offset: size, length, bytes: null, isTruncation: true, isEnded: false });
   }
 
   end(id: number): void {
@@ -70,7 +69,7 @@ export class FileImage {
     for (const change of this.#changes) {
       if (!ids.has(change.id)) continue;
       this.#apply(change);
-      this.#durableSize = change.size;
+      this.#durableSize = sizeAfter(this.#durableSize, change);
     }
     this.#changes = this.#changes.filter((change) => !ids.has(change.id));
   }
@@ -83,11 +82,12 @@ export class FileImage {
       const bytes = change.bytes === null ? null : change.bytes.subarray(0, length);
       return { ...change, length, bytes, isEnded: true };
     });
-    if (this.#changes.length > 0) this.#size = sizeAfter(this.#durableSize, this.#changes);
+    this.#size = this.#changes.reduce(sizeAfter, this.#durableSize);
   }
 
   losePower(prng: Prng): void {
-    const sizes = [this.#durableSize, ...this.#changes.map((change) => change.size)];
+    const sizes = [this.#durableSize];
+    for (const change of this.#changes) sizes.push(sizeAfter(sizes[sizes.length - 1] ?? 0, change));
     const size = prng.chance(0.5) ? this.#size : prng.pick(sizes);
     const bySector = this.#changesBySector();
     // Caches write neighbours together: often all of a file's changes share their fate.
@@ -119,7 +119,7 @@ export class FileImage {
 
   #change(change: Change): void {
     this.#changes.push(change);
-    this.#size = change.size;
+    this.#size = sizeAfter(this.#size, change);
   }
 
   #changesBySector(): Map<number, Change[]> {
@@ -182,12 +182,8 @@ function alignDown(bytes: number): number {
   return Math.floor(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
 
-/** A write that was cut short may not have made the file longer. */
-function sizeAfter(durable: number, changes: readonly Change[]): number {
-  let size = durable;
-  for (const { offset, length, bytes, size: wanted } of changes) {
-    if (bytes === null) size = Math.min(wanted, Math.max(size, wanted));
-    else size = Math.max(size, offset + length);
-  }
-  return size;
+/** Of the file, once the change is made as well. */
+function sizeAfter(size: number, { offset, length, bytes, isTruncation }: Change): number {
+  if (isTruncation) return offset;
+  return bytes === null ? size : Math.max(size, offset + length);
 }

@@ -29,6 +29,7 @@ export class Judge {
   readonly #uncertain = new Set<string>();
   readonly #epochs = new Map<number, number>();
   readonly #generations = new Map<number, number>();
+  #incarnation: number | null = null;
   /** PG epoch of each write, by the number that its blocks are stamped with. */
   readonly #writeEpochs: ReadonlyMap<number, number>;
 
@@ -57,6 +58,9 @@ export class Judge {
       case 'uncertain':
         this.#uncertain.add(mark.extent);
         break;
+      case 'open':
+        this.#incarnation = mark.incarnation;
+        break;
       case 'epoch':
         this.#epochs.set(mark.pg, Math.max(mark.epoch, this.#epochs.get(mark.pg) ?? 0));
         break;
@@ -75,6 +79,11 @@ export class Judge {
 
   /** Throws unless the store, opened after that crash, keeps every promise; returns what it holds. */
   async check(store: ExtentStore, kind: CrashKind): Promise<ReadonlyMap<string, BlockValue>> {
+    if (this.#incarnation !== null) {
+      const [before, now] = [this.#incarnation, store.incarnation];
+      if (kind === 'power') expect(now, 'lost memory shows').to.be.above(before);
+      else expect(now, 'memory that was kept').to.equal(before);
+    }
     for (const [pg, epoch] of this.#epochs) {
       expect(store.epochOf(pg), `epoch of PG ${pg}`).to.be.at.least(epoch);
     }

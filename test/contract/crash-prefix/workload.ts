@@ -69,6 +69,7 @@ export class Workload {
   async close(store: ExtentStore, wait: (promise: Promise<void>) => Promise<void>): Promise<void> {
     const id = this.#take();
     this.#mark({ kind: 'flush-begin', id });
+    this.#mark({ kind: 'open', incarnation: null });
     await wait(store.close());
     this.#mark({ kind: 'flush-end', id });
   }
