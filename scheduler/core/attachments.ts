@@ -50,8 +50,7 @@ export function attachVolume(
     attachNow(state, volume, node, now);
     return { kind: 'done', id: volume.id };
   }
-  const holder = state.facts.nodes.get(volume.attachedTo ?? node.id);
-  if (isNodeUp(state, holder) && !volume.isDetaching) return refuseHeld(volume, node, holder);
+  // Its node may have died a moment ago: the next report refuses this, or silence lets it happen.
   return wait(state, { requestId, kind: 'attach', volume: volume.id, node: node.id }, now);
 }
 
@@ -100,6 +99,11 @@ export function findAttachmentReport(state: State, volume: VolumeRecord): Attach
       (report) => report.volume === volume.id && report.generation === volume.generation,
     ) ?? null
   );
+}
+
+/** The node is up, and has reported since then. */
+function isHeardSince(state: State, node: NodeRecord, sinceMs: number): boolean {
+  return isNodeUp(state, node) && (state.nodes.get(node.id)?.lastReportAtMs ?? sinceMs) > sinceMs;
 }
 
 /** Nobody can serve the present generation any more. */
@@ -187,14 +191,14 @@ function hasClosed(state: State, volume: VolumeRecord, version: number): boolean
 
 function wait(
   state: State,
-  pending: Omit<PendingCommand, 'deadlineMs'>,
+  pending: Omit<PendingCommand, 'sinceMs' | 'deadlineMs'>,
   now: Now,
 ): CommandResult | null {
   if (state.work.pending.length >= PENDING_MAX) {
     const text = `Cannot wait for another ${pending.kind}: ${PENDING_MAX} are waiting already`;
     return { kind: 'failed', error: new StorageError('unavailable', text) };
   }
-  state.work.pending.push({ ...pending, deadlineMs: now.ms + WAIT_MS });
+  state.work.pending.push({ ...pending, sinceMs: now.ms, deadlineMs: now.ms + WAIT_MS });
   return null;
 }
 
@@ -226,9 +230,9 @@ function resolve(state: State, command: PendingCommand, now: Now): CommandResult
     }
     if (node !== undefined && volume.attachedTo !== null && !volume.isDetaching) {
       if (volume.attachedTo === node.id) return { kind: 'done', id: volume.id };
-      // The old node has come back, or somebody else got the volume.
+      // The old node lives after all, or somebody else got the volume.
       const holder = state.facts.nodes.get(volume.attachedTo);
-      if (isNodeUp(state, holder)) return refuseHeld(volume, node, holder);
+      if (isHeardSince(state, holder, command.sinceMs)) return refuseHeld(volume, node, holder);
     }
   }
   if (now.ms < command.deadlineMs) return null;

@@ -157,11 +157,12 @@ function explainPaused(subject: VolumeSubject): Explained {
   const leaseEndMs =
     node === undefined ? null : toWall(scene.now, scene.state.nodes.get(node.id)?.leaseEndsAtMs);
   const isFree = ofNode !== null && ofNode.state === 'down';
+  const waiting = attachWaiting(subject);
   return {
     severity: 'critical',
     message: `${title(subject)} does not serve: ${where} is out of reach`,
     sinceMs: ofNode?.sinceMs ?? null,
-    causes: causedBy(ofNode),
+    causes: [...waiting, ...causedBy(ofNode)],
     next: isFree
       ? 'It serves again when its node is back; it may be attached to another node at once'
       : 'It may be attached to another node once the lease of its node has certainly run out',
@@ -172,9 +173,31 @@ function explainPaused(subject: VolumeSubject): Explained {
             : 'enough executors have to confirm first that they grant the node no lease',
         )
       : deadline(leaseEndMs, scene.now, 'it is due at this moment')),
-    action: 'Attach it to another node; the attach waits until that is safe',
-    command: `cistern volume attach ${volume.name}`,
+    ...(waiting.length > 0
+      ? WAIT
+      : {
+          action: 'Attach it to another node; the attach waits until that is safe',
+          command: `cistern volume attach ${volume.name}`,
+        }),
   };
+}
+
+/** An attach elsewhere that has been asked for and waits until the node certainly serves nothing. */
+function attachWaiting({ scene, volume }: VolumeSubject): readonly Fact[] {
+  const pending = scene.state.work.pending.find(
+    (one) => one.volume === volume.id && one.kind === 'attach',
+  );
+  if (pending === undefined) return [];
+  const to = pending.node === null ? 'another node' : formatNode(pending.node);
+  const leftMs = Math.max(0, pending.deadlineMs - scene.now.ms);
+  const message = `An attach to ${to} waits until its old node certainly serves nothing, for ${formatDuration(leftMs)} more at most`;
+  return [
+    {
+      subject: formatVolume(volume.id),
+      message,
+      sinceMs: toWall(scene.now, pending.sinceMs),
+    },
+  ];
 }
 
 /** Its node lives: the gateway says why, and the placement groups below it say more. */

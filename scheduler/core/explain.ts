@@ -5,6 +5,7 @@
 import { parseDisk, parseJob, parseNode, parsePg, parseVolume } from '../../shared/base/ids.ts';
 import type { ExplainView } from '../../shared/model/explanation-view.ts';
 import { attachmentView } from './attachment-views.ts';
+import { explainBadBlocks } from './explain-blocks.ts';
 import { explainBrake } from './explain-brake.ts';
 import { explainDisk } from './explain-disk.ts';
 import { explainJob } from './explain-job.ts';
@@ -14,6 +15,7 @@ import { explainPg } from './explain-pg.ts';
 import { explainPool } from './explain-pool.ts';
 import { explainAttachment, explainVolume } from './explain-volume.ts';
 import { createScene, type Explanation, explanationView, type Scene } from './explanation.ts';
+import type { VolumeRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 
 /** More nobody reads at once; the rest is counted. */
@@ -33,6 +35,7 @@ export function explainCluster(scene: Scene): readonly Explanation[] {
     const node = explainNode(scene, facts.nodes.get(disk.node));
     if (node === null || node.severity === 'notice') found.push(explainDisk(scene, disk));
   }
+  found.push(...explainBadBlocks(scene));
   return found.filter((one) => one !== null);
 }
 
@@ -88,7 +91,7 @@ function findByName(scene: Scene, name: string): readonly (readonly Explanation[
   const { facts } = scene.state;
   const found: (readonly Explanation[])[] = [];
   for (const volume of facts.volumes.values()) {
-    if (volume.name === name) found.push(explainVolume(scene, volume));
+    if (volume.name === name) found.push(aboutVolume(scene, volume));
   }
   const pool = facts.pools.find(name);
   if (pool !== undefined) found.push(explainPool(scene, pool));
@@ -101,15 +104,26 @@ function findByName(scene: Scene, name: string): readonly (readonly Explanation[
 function findById(scene: Scene, subject: string): readonly Explanation[] | null {
   const { facts } = scene.state;
   const volume = find(parseVolume(subject), (id) => facts.volumes.find(id));
-  if (volume !== undefined) return explainVolume(scene, volume);
+  if (volume !== undefined) return aboutVolume(scene, volume);
   const node = find(parseNode(subject), (id) => facts.nodes.find(id));
   if (node !== undefined) return listed(explainNode(scene, node));
   const disk = find(parseDisk(subject), (id) => facts.disks.find(id));
-  if (disk !== undefined) return listed(explainDisk(scene, disk));
+  if (disk !== undefined) {
+    const bad = explainBadBlocks(scene, (range) => range.disk === disk.id);
+    return [...listed(explainDisk(scene, disk)), ...bad];
+  }
   const pg = find(parsePg(subject), (id) => facts.pgs.find(id));
-  if (pg !== undefined) return listed(explainPg(scene, pg.id));
+  if (pg !== undefined) {
+    const bad = explainBadBlocks(scene, (range) => range.pg === pg.id);
+    return [...listed(explainPg(scene, pg.id)), ...bad];
+  }
   const job = find(parseJob(subject), (id) => facts.jobs.find(id));
   return job === undefined ? null : listed(explainJob(scene, job));
+}
+
+function aboutVolume(scene: Scene, volume: VolumeRecord): readonly Explanation[] {
+  const bad = explainBadBlocks(scene, (range) => range.volume === volume.id);
+  return [...explainVolume(scene, volume), ...bad];
 }
 
 function find<Id, Row>(id: Id | null, look: (id: Id) => Row | undefined): Row | undefined {

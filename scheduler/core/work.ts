@@ -16,6 +16,8 @@ export interface PendingCommand {
   readonly volume: VolumeId;
   /** attach: where to. */
   readonly node: NodeId | null;
+  /** When it was asked for, and when it is given up; on the manager's clock. */
+  readonly sinceMs: number;
   readonly deadlineMs: number;
 }
 

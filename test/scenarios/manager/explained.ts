@@ -31,7 +31,10 @@ export function findUnexplained(state: State, now: Now): string[] {
   const all = explainAll(state, now);
   for (const explanation of all.explanations) complaints.push(...judge(explanation, now));
   const { health, reasons } = clusterView(state, now);
-  const worst = all.explanations.filter((one) => one.kind !== 'volume' && one.kind !== 'job')[0];
+  // An attachment that waits is the health of its volume, not of the cluster.
+  const worst = all.explanations.find(
+    (one) => one.kind !== 'job' && (one.kind !== 'volume' || one.state.startsWith('blocks-')),
+  );
   const isTold = worst !== undefined && worst.severity !== 'notice';
   if ((health !== 'ok') !== isTold || (health !== 'ok') !== reasons.length > 0) {
     complaints.push(`health is ${health}, but the worst explanation is ${worst?.severity}`);

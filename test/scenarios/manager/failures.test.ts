@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { explainAll } from '../../../scheduler/core/explain.ts';
 import { clusterView } from '../../../scheduler/core/views.ts';
 import type { DiskId, NodeId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
@@ -243,6 +244,21 @@ describe('manager: attachments of nodes that die', () => {
       attachedTo: N2,
       generation: 2,
     });
+  });
+
+  it('manager: attach elsewhere while a cut-off node still seems to be up, it waits and succeeds', () => {
+    const { cluster, volume } = boot(4);
+    cluster.must({ kind: 'attach-volume', volume, node: N3, isForced: false });
+    cluster.run(1000);
+    cluster.executor(N3).isIsolated = true;
+    const request = cluster.send({ kind: 'attach-volume', volume, node: N2, isForced: false });
+    cluster.run(5000);
+    const { explanations } = explainAll(cluster.state, cluster.now());
+    const [ofVolume] = explanations.filter((one) => one.kind === 'volume');
+    expect(ofVolume?.causes[0]?.message).to.match(/^An attach to n2 waits until its old node/);
+    const tookMs = 5000 + cluster.runUntil('attach', () => cluster.replies.has(request), 20_000);
+    expect(cluster.replies.get(request)).to.deep.equal({ kind: 'done', id: volume });
+    expect(tookMs).to.be.at.most(10_000);
   });
 
   it('manager: attach by force, the next generation begins at once', () => {

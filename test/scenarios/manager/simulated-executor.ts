@@ -11,6 +11,7 @@ import {
 } from '../../../shared/model/cluster-map.ts';
 import {
   type AttachmentReport,
+  type BadBlocks,
   type DiskStatus,
   EMPTY_REPORT,
   type JoinReport,
@@ -25,6 +26,7 @@ export interface SimulatedDisk {
   readonly capacityBytes: number;
   status: DiskStatus;
   error: string;
+  checksumErrorCount?: number;
   /** Bytes per PG and volume. */
   readonly stored: Map<PgId, Map<VolumeId, number>>;
 }
@@ -43,6 +45,7 @@ export class SimulatedExecutor {
   readonly hostname: string;
   readonly disks: SimulatedDisk[] = [];
   readonly failures: MemberFailure[] = [];
+  badBlocks: readonly BadBlocks[] = [];
   map: ClusterMap | null = null;
   session: string | null = null;
   isAlive = true;
@@ -104,6 +107,7 @@ export class SimulatedExecutor {
     this.#advance();
     return {
       ...EMPTY_REPORT,
+      badBlocks: this.badBlocks,
       mapVersion: this.map?.version ?? 0,
       disks: this.disks.map((disk) => ({
         id: disk.id,
@@ -115,7 +119,7 @@ export class SimulatedExecutor {
         path: `/data/${disk.uuid}`,
         extentCount: 0,
         dirtyExtentCount: 0,
-        checksumErrorCount: 0,
+        checksumErrorCount: disk.checksumErrorCount ?? 0,
         incarnation: disk.status === 'serving' ? FIRST_INCARNATION + this.powerLosses : 0,
       })),
       joins: this.#reportJoins(),

@@ -183,4 +183,25 @@ describe('explain', () => {
     expect(found.next).to.match(/^Nothing by itself/);
     expect(found.command).to.match(/^cistern disk activate d\d$/);
   });
+
+  it('explain: blocks that no replica has good any more, named with disk, volume and extent', () => {
+    const { cluster, volume } = boot();
+    const range = { pg: 5 as PgId, volume, extent: 17, block: 4, blockCount: 4 };
+    cluster.executor(1 as NodeId).badBlocks = [{ ...range, disk: 1 as DiskId, isLost: true }];
+    cluster.executor(2 as NodeId).badBlocks = [
+      { ...range, disk: 2 as DiskId, blockCount: 1, isLost: false },
+    ];
+    cluster.run(1500);
+    const { explanations } = explainAll(cluster.state, cluster.now());
+    expect(explanations.map((one) => `${one.severity} ${one.state}: ${one.message}`)).to.deep.equal(
+      [
+        'critical blocks-lost: Volume "data" has ranges of which no replica has a good copy: extent 17, blocks 4 to 7 (pg5 on d1)',
+        'degraded blocks-bad: Volume "data" has bad blocks on one replica: extent 17, block 4 (pg5 on d2)',
+      ],
+    );
+    for (const subject of ['data', 'd1', 'pg5']) {
+      expect(explain(cluster, subject).state, subject).to.equal('blocks-lost');
+    }
+    expect(findUnexplained(cluster.state, cluster.now())).to.deep.equal([]);
+  });
 });
