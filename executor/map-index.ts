@@ -34,9 +34,15 @@ export class MapIndex {
   readonly pgs = new Map<PgId, PgView>();
   readonly volumes = new Map<VolumeId, MapVolume>();
   #map: ClusterMap | null = null;
+  #changedPgs: readonly PgView[] = [];
 
   get map(): ClusterMap | null {
     return this.#map;
+  }
+
+  /** Those that the last map made anew: for whoever follows every map, and does not want to look at all. */
+  get changedPgs(): readonly PgView[] {
+    return this.#changedPgs;
   }
 
   get version(): number {
@@ -64,13 +70,22 @@ export class MapIndex {
     if (before?.nodes !== map.nodes) fill(this.nodes, map.nodes);
     if (before?.disks !== map.disks) fill(this.disks, map.disks);
     if (before?.volumes !== map.volumes) fill(this.volumes, map.volumes);
+    this.#changedPgs = [];
     if (before?.pgs === map.pgs) return;
+    const changed: PgView[] = [];
     const kept = new Map(this.pgs);
     this.pgs.clear();
     for (const pg of map.pgs) {
       const known = kept.get(pg.id);
-      this.pgs.set(pg.id, known?.pg === pg ? known : viewOf(pg));
+      if (known?.pg === pg) {
+        this.pgs.set(pg.id, known);
+        continue;
+      }
+      const view = viewOf(pg);
+      this.pgs.set(pg.id, view);
+      changed.push(view);
     }
+    this.#changedPgs = changed;
   }
 }
 

@@ -65,7 +65,7 @@ export class Cleaner implements ReplyTarget {
       const view = this.#context.map.pgs.get(state.pg);
       // A joining replica lacks earlier writes: not the same everywhere yet.
       if (view === undefined || view.inSync.length !== view.members.length) continue;
-      if (view.suspects.length > 0) continue;
+      if (view.suspects.length > 0 || this.#context.isHeld(state.extent, state.pg)) continue;
       for (const disk of view.members) {
         const list = byDisk.get(disk);
         if (list === undefined) byDisk.set(disk, [state.extent]);

@@ -5,7 +5,9 @@
  */
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
 import { DataFrame, OP, STATUS, type Status } from '../../shared/wire/data-protocol.ts';
+import type { PgView } from '../map-index.ts';
 import type { ReplyTarget } from '../peer/peer.ts';
+import type { BlockError } from './block-device.ts';
 import type { ClientOperation } from './piece.ts';
 import type { VolumeContext } from './volume-context.ts';
 
@@ -19,17 +21,22 @@ export interface FlushWait {
 
 export class Flusher implements ReplyTarget {
   readonly #context: VolumeContext;
-  readonly #finish: (operation: ClientOperation) => void;
-  /** PGs with acked writes that no pass has taken on yet. */
-  readonly #touched = new Set<PgId>();
-  #passPgs: Set<PgId> | null = null;
+  readonly #finish: (operation: ClientOperation, error: BlockError | null) => void;
+  /** PGs with acked writes that no pass has taken on yet, and the epoch of the last one. */
+  #touched = new Map<PgId, number>();
+  #passPgs: Map<PgId, number> | null = null;
   #passOperations: ClientOperation[] = [];
   #waiting: ClientOperation[] = [];
   readonly #disks = new Map<DiskId, DiskState>();
   #unfinished = 0;
   #startedMs = 0;
+  /** PGs that lost acked writes which no flush had covered; the next flush says so, once. */
+  readonly #lost = new Set<PgId>();
 
-  constructor(context: VolumeContext, finish: (operation: ClientOperation) => void) {
+  constructor(
+    context: VolumeContext,
+    finish: (operation: ClientOperation, error: BlockError | null) => void,
+  ) {
     this.#context = context;
     this.#finish = finish;
   }
@@ -38,8 +45,8 @@ export class Flusher implements ReplyTarget {
     return this.#passPgs !== null;
   }
 
-  noteWritten(pg: PgId): void {
-    this.#touched.add(pg);
+  noteWritten(pg: PgId, epoch: number): void {
+    this.#touched.set(pg, epoch);
   }
 
   /**
@@ -47,8 +54,21 @@ export class Flusher implements ReplyTarget {
    * means them too. Called before anything is served, so a pass that waits for that takes it on.
    */
   noteLeft(pg: PgId): void {
-    this.#touched.add(pg);
-    this.#passPgs?.add(pg);
+    const epoch = this.#context.map.pgs.get(pg)?.epoch ?? 0;
+    this.#touched.set(pg, epoch);
+    this.#passPgs?.set(pg, epoch);
+  }
+
+  /** Members that forgot were trusted again: what was acked there and not flushed may be gone. */
+  onMap(changed: readonly PgView[]): void {
+    for (const { id, epoch, compareEpoch } of changed) {
+      for (const pgs of [this.#touched, this.#passPgs]) {
+        const writtenEpoch = pgs?.get(id);
+        if (writtenEpoch === undefined || writtenEpoch >= compareEpoch) continue;
+        pgs?.set(id, epoch);
+        this.#noteLost(id);
+      }
+    }
   }
 
   add(operation: ClientOperation): void {
@@ -61,7 +81,7 @@ export class Flusher implements ReplyTarget {
     const pgs = this.#passPgs;
     if (pgs === null || !this.#context.mayIssue()) return;
     let isPossible = true;
-    for (const pg of pgs) {
+    for (const pg of pgs.keys()) {
       const view = this.#context.map.pgs.get(pg);
       const mustWait = view === undefined || view.inSync.length < view.minInSync;
       if (mustWait || view.suspects.length > 0) {
@@ -77,7 +97,7 @@ export class Flusher implements ReplyTarget {
   /** Members that the running pass waits for. */
   waits(): readonly FlushWait[] {
     const waits: FlushWait[] = [];
-    for (const pg of this.#passPgs ?? []) {
+    for (const pg of this.#passPgs?.keys() ?? []) {
       for (const disk of this.#context.map.pgs.get(pg)?.members ?? []) {
         const state = this.#disks.get(disk);
         if (state !== undefined && state !== 'done') {
@@ -109,8 +129,8 @@ export class Flusher implements ReplyTarget {
   #start(): void {
     this.#passOperations = this.#waiting;
     this.#waiting = [];
-    this.#passPgs = new Set(this.#touched);
-    this.#touched.clear();
+    this.#passPgs = this.#touched;
+    this.#touched = new Map();
     this.#disks.clear();
     this.#unfinished = 0;
     this.#startedMs = this.#context.clock.now();
@@ -121,8 +141,19 @@ export class Flusher implements ReplyTarget {
     const operations = this.#passOperations;
     this.#passPgs = null;
     this.#passOperations = [];
-    for (const operation of operations) this.#finish(operation);
+    const error = this.#lost.size > 0 && operations.length > 0 ? 'io' : null;
+    if (error !== null) this.#lost.clear();
+    for (const operation of operations) this.#finish(operation, error);
     if (this.#waiting.length > 0 && this.#passPgs === null) this.#start();
+  }
+
+  #noteLost(pg: PgId): void {
+    if (this.#lost.has(pg)) return;
+    this.#lost.add(pg);
+    const { log, notify, volume } = this.#context;
+    log('error', 'Acked writes that were not flushed may be lost', { volume, pg });
+    const text = `Acked writes of v${volume} in pg${pg} that were not flushed may be lost: all replicas lost power; the next flush fails`;
+    notify({ severity: 'error', kind: 'write.lost', volume, pg, text });
   }
 
   #need(disk: DiskId): void {
@@ -154,8 +185,8 @@ export class Flusher implements ReplyTarget {
     }
   }
 
-  #isNamed(disk: DiskId, pgs: ReadonlySet<PgId>): boolean {
-    for (const pg of pgs) {
+  #isNamed(disk: DiskId, pgs: ReadonlyMap<PgId, number>): boolean {
+    for (const pg of pgs.keys()) {
       if (this.#context.map.pgs.get(pg)?.members.includes(disk) === true) return true;
     }
     return false;

@@ -115,6 +115,12 @@ export class Piece implements ReplyTarget {
     this.#attempt = (this.#attempt + 1) & 0x3ff_ffff;
   }
 
+  /** Nothing of what was sent counts any more; it has to be issued again. */
+  withdraw(): void {
+    this.renew();
+    this.isIssued = false;
+  }
+
   tokenOf(member: number): number {
     return (this.#attempt << MEMBER_BITS) | member;
   }

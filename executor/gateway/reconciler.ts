@@ -4,17 +4,22 @@
  * that any replica holds dirty, all replicas are made the same (DESIGN 5): one in-sync replica is the
  * source, blocks that differ are written to the others. Clients wait for single extents, on demand,
  * not for the whole.
+ *
+ * A gateway that lives on compares a PG again, and holds it meanwhile, when
+ * - members that lost their memory were trusted again (`compareEpoch`, docs/decisions/0007);
+ * - a member was promoted that was joining at the last comparison: its join may have been complete before
+ *   this gateway's generation was known there, and hold a write of the former one that nobody else has.
  */
 
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
-import { BLOCK_BYTES, BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
+import { BLOCK_BYTES } from '../../shared/base/units.ts';
 import { DataFrame, FLAG, OP, PRESENCE } from '../../shared/wire/data-protocol.ts';
-import { decodeList, decodeMeta, type ReplicaMeta } from '../../shared/wire/resync-bodies.ts';
+import { decodeList, decodeMeta } from '../../shared/wire/resync-bodies.ts';
 import type { PgView } from '../map-index.ts';
 import { callPeer, type PeerAnswer } from '../peer/peer-call.ts';
 import { findMismatch } from './block-checksums.ts';
-import { PIECE_BLOCKS_MAX } from './piece.ts';
+import { type Difference, differencesOf } from './extent-differences.ts';
 import type { VolumeContext } from './volume-context.ts';
 
 export interface ReconcilerOptions {
@@ -26,6 +31,7 @@ export interface ReconcilerOptions {
 export interface ReconcilerListener {
   /** Before `onListed`: acked writes may be there that no disk has synced. */
   onLeftDirty(pg: PgId): void;
+  /** Also when a PG was listed again: what need not be compared may go on. */
   onListed(): void;
   onReconciled(extent: number, pg: PgId): void;
 }
@@ -36,10 +42,9 @@ const PARALLEL_EXTENTS = 4;
 const CALL_MS = 5_000;
 const RETRY_MS = 50;
 
-interface Difference {
-  readonly block: number;
-  readonly count: number;
-  readonly presence: number;
+interface Listing {
+  readonly epoch: number;
+  readonly joining: readonly DiskId[];
 }
 
 export class Reconciler {
@@ -51,6 +56,11 @@ export class Reconciler {
   /** Asked for by clients: these first. */
   readonly #demanded = new Set<number>();
   readonly #running = new Set<number>();
+  /** PGs whose dirty extents are being listed: nothing is served there. */
+  readonly #listing = new Set<PgId>();
+  /** When each PG was listed last. */
+  readonly #listed = new Map<PgId, Listing>();
+  #workerCount = 0;
   #isStopped = false;
   #differenceCount = 0;
 
@@ -65,10 +75,28 @@ export class Reconciler {
   }
 
   /** True: the extent may not be served yet; it is taken up next. */
-  mustWait(extent: number): boolean {
-    if (this.#pending.size === 0 || !this.#pending.has(extent)) return false;
+  mustWait(extent: number, pg: PgId): boolean {
+    if (this.#pending.size === 0 && this.#listing.size === 0) return false;
+    if (!this.isHeld(extent, pg)) return false;
     this.#demanded.add(extent);
     return true;
+  }
+
+  /** Not known to be the same everywhere. */
+  isHeld(extent: number, pg: PgId): boolean {
+    return this.#listing.has(pg) || this.#pending.has(extent);
+  }
+
+  /** After a new map, before anything is issued under it: what has to be compared again. */
+  onMap(changed: readonly PgView[]): void {
+    const { pgBase, pgCount } = this.#options;
+    for (const view of changed) {
+      const listed = this.#listed.get(view.id);
+      if (view.id < pgBase || view.id >= pgBase + pgCount || listed === undefined) continue;
+      if (!mustListAgain(view, listed) || this.#listing.has(view.id)) continue;
+      this.#listing.add(view.id);
+      void this.#listAgain(view.id);
+    }
   }
 
   /** Lists dirty extents, tells the listener, and makes them the same one after the other. */
@@ -76,18 +104,21 @@ export class Reconciler {
     await this.#listAll();
     if (this.#isStopped) return;
     this.#listener.onListed();
-    const { log, volume } = this.#context;
-    const total = this.#pending.size;
-    if (total === 0) return;
-    const workers = Array.from({ length: PARALLEL_EXTENTS }, () => this.#work());
-    await Promise.all(workers);
-    if (this.#isStopped) return;
-    const fields = { volume, extents: total, blocks: this.#differenceCount };
-    log('info', 'Replicas compared after an unclean detach', fields);
+    this.#startWorkers();
   }
 
   stop(): void {
     this.#isStopped = true;
+  }
+
+  async #listAgain(pg: PgId): Promise<void> {
+    const { log, volume } = this.#context;
+    log('info', 'Comparing the replicas of a placement group again', { volume, pg });
+    await this.#untilDone(() => this.#listPg(pg));
+    if (this.#isStopped) return;
+    this.#listing.delete(pg);
+    this.#startWorkers();
+    this.#listener.onListed();
   }
 
   async #listAll(): Promise<void> {
@@ -148,6 +179,27 @@ export class Reconciler {
         after = answer.aux === 0 ? null : (entries.at(-1) ?? null);
       } while (after !== null);
     }
+    if (this.#context.map.pgs.get(pg) !== view) {
+      throw new StorageError('stale-epoch', `pg${pg} changed while it was listed`);
+    }
+    const { epoch, inSync, members } = view;
+    this.#listed.set(pg, { epoch, joining: members.filter((disk) => !inSync.includes(disk)) });
+  }
+
+  #startWorkers(): void {
+    const wanted = Math.min(PARALLEL_EXTENTS, this.#pending.size - this.#running.size);
+    while (this.#workerCount < wanted) {
+      this.#workerCount += 1;
+      void this.#work().finally(() => {
+        this.#workerCount -= 1;
+        if (this.#pending.size === 0 && !this.#isStopped) this.#noteDone();
+      });
+    }
+  }
+
+  #noteDone(): void {
+    const { log, volume } = this.#context;
+    log('info', 'Replicas compared', { volume, blocks: this.#differenceCount });
   }
 
   async #work(): Promise<void> {
@@ -186,51 +238,70 @@ export class Reconciler {
       }),
     );
     const differences = differencesOf(metas);
-    const source = view.inSync[0] as DiskId;
-    const others = view.members.filter((disk) => disk !== source);
     for (const difference of differences) {
-      await this.#copy(view, extent, difference, source, others);
+      await this.#copy(view, extent, difference);
       this.#differenceCount += difference.count;
     }
   }
 
-  /** Fresh blocks on every other member, joining ones included: they pull from whichever source. */
-  async #copy(
+  /**
+   * Fresh blocks on every other member, joining ones included: they pull from whichever source. Durable
+   * at once: after a power loss the source has them on its disk, and so must the others.
+   */
+  async #copy(view: PgView, extent: number, difference: Difference): Promise<void> {
+    const { block, count, presence } = difference;
+    const good = presence === PRESENCE.data ? await this.#readGood(view, extent, difference) : null;
+    // All copies are bad: whoever reads them is told so.
+    if (presence === PRESENCE.data && good === null) return;
+    const source = good?.disk ?? (view.inSync[0] as DiskId);
+    const op = good === null ? OP.zero : OP.write;
+    await Promise.all(
+      view.members
+        .filter((disk) => disk !== source)
+        .map((disk) => {
+          const frame = this.#frame(op, view, disk, extent, block, count);
+          frame.flags |= FLAG.durable;
+          if (good !== null) {
+            frame.checksums = good.answer.checksums;
+            frame.data = good.answer.data;
+          } else if (presence === PRESENCE.absent) frame.flags |= FLAG.unmap;
+          return this.#call(disk, frame);
+        }),
+    );
+  }
+
+  /** The blocks from the first member that has them whole; null when none has. */
+  async #readGood(
     view: PgView,
     extent: number,
-    difference: Difference,
-    source: DiskId,
-    others: readonly DiskId[],
-  ): Promise<void> {
-    const { block, count, presence } = difference;
-    let good: PeerAnswer | null = null;
-    if (presence === PRESENCE.data) {
-      good = await this.#call(source, this.#frame(OP.read, view, source, extent, block, count));
-      const { data, checksums } = good;
-      if (data === null || checksums === null || data.length !== count * BLOCK_BYTES) {
-        throw new StorageError('unavailable', 'The source changed while it was compared');
-      }
-      if (findMismatch(data, checksums, 0) >= 0) {
-        throw new StorageError('corrupt', `Extent ${extent} has a bad block on its source`);
-      }
+    { block, count }: Difference,
+  ): Promise<{ readonly disk: DiskId; readonly answer: PeerAnswer } | null> {
+    for (const disk of view.inSync) {
+      const answer = await this.#readFrom(view, disk, extent, { block, count });
+      const { data, checksums } = answer ?? { data: null, checksums: null };
+      const isWhole = data !== null && checksums !== null && data.length === count * BLOCK_BYTES;
+      if (answer !== null && isWhole && findMismatch(data, checksums, 0) < 0)
+        return { disk, answer };
+      const { log, volume } = this.#context;
+      const fields = { volume, pg: view.id, disk, extent, block, count };
+      log('error', 'A replica cannot give the blocks that are compared', fields);
     }
-    await Promise.all(
-      others.map((disk) => {
-        const frame = this.#frame(
-          good === null ? OP.zero : OP.write,
-          view,
-          disk,
-          extent,
-          block,
-          count,
-        );
-        if (good !== null) {
-          frame.checksums = good.checksums;
-          frame.data = good.data;
-        } else if (presence === PRESENCE.absent) frame.flags |= FLAG.unmap;
-        return this.#call(disk, frame);
-      }),
-    );
+    return null;
+  }
+
+  /** Null when it has the blocks and cannot read them. */
+  async #readFrom(
+    view: PgView,
+    disk: DiskId,
+    extent: number,
+    { block, count }: Pick<Difference, 'block' | 'count'>,
+  ): Promise<PeerAnswer | null> {
+    try {
+      return await this.#call(disk, this.#frame(OP.read, view, disk, extent, block, count));
+    } catch (error) {
+      if (error instanceof StorageError && error.code === 'corrupt') return null;
+      throw error;
+    }
   }
 
   #viewOf(pg: PgId): PgView {
@@ -282,37 +353,8 @@ export class Reconciler {
   }
 }
 
-/** Blocks that are not the same in all copies, as the first one has them, in runs of one kind. */
-export function differencesOf(metas: readonly (ReplicaMeta | null)[]): readonly Difference[] {
-  const [source = null, ...others] = metas;
-  const runs: Difference[] = [];
-  for (let block = 0; block < BLOCKS_PER_EXTENT; block += 1) {
-    const wanted = stateOf(source, block);
-    if (others.every((other) => isSame(source, other, block, wanted))) continue;
-    const last = runs.at(-1);
-    const isNext = last !== undefined && last.block + last.count === block;
-    if (isNext && last.presence === wanted && last.count < PIECE_BLOCKS_MAX) {
-      runs[runs.length - 1] = { ...last, count: last.count + 1 };
-    } else runs.push({ block, count: 1, presence: wanted });
-  }
-  return runs;
-}
-
-function isSame(
-  source: ReplicaMeta | null,
-  other: ReplicaMeta | null,
-  block: number,
-  wanted: number,
-): boolean {
-  if (stateOf(other, block) !== wanted) return false;
-  if (wanted !== PRESENCE.data || source === null || other === null) return true;
-  for (let at = block * 4; at < block * 4 + 4; at += 1) {
-    if (source.checksums[at] !== other.checksums[at]) return false;
-  }
-  return true;
-}
-
-function stateOf(meta: ReplicaMeta | null, block: number): number {
-  if (meta === null) return PRESENCE.absent;
-  return ((meta.presence[block >> 2] as number) >> ((block & 3) * 2)) & 3;
+function mustListAgain(view: PgView, listed: Listing): boolean {
+  return (
+    view.compareEpoch > listed.epoch || listed.joining.some((disk) => view.inSync.includes(disk))
+  );
 }

@@ -2,7 +2,7 @@
  * What the parts of one volume's gateway share: the facts they act upon and the few things they ask
  * of the device that owns them.
  */
-import type { DiskId, VolumeId } from '../../shared/base/ids.ts';
+import type { DiskId, PgId, VolumeId } from '../../shared/base/ids.ts';
 import type { Clock, Log } from '../../shared/ports.ts';
 import { DataFrame } from '../../shared/wire/data-protocol.ts';
 import type { MapIndex } from '../map-index.ts';
@@ -51,6 +51,8 @@ export interface VolumeContext {
   mayReconcile(): boolean;
   /** The piece cannot go on now: tried again soon, and whenever something changes. */
   stick(piece: Piece): void;
+  /** The extent's replicas are not known to be the same. */
+  isHeld(extent: number, pg: PgId): boolean;
   /** Neither completed nor given up. */
   isActive(piece: Piece): boolean;
   complete(piece: Piece, error: BlockError | null): void;

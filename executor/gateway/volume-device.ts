@@ -107,7 +107,9 @@ export class VolumeDevice
     this.#links = new LinkTable(volume, modules.map, modules.peers, this);
     this.#writes = new WritePath(this);
     this.#reads = new ReadPath(this, (piece, result) => this.#onRead(piece, result));
-    this.#flusher = new Flusher(this, (operation) => this.#operations.finishPart(operation, null));
+    this.#flusher = new Flusher(this, (operation, error) =>
+      this.#operations.finishPart(operation, error),
+    );
     this.#cleaner = new Cleaner(this, this.#table);
     this.#reconciler = new Reconciler(this, volume, this);
     this.#stopListening = modules.peers.listen(this);
@@ -191,7 +193,12 @@ export class VolumeDevice
 
   noteWritten(piece: Piece): void {
     this.#table.noteWritten(piece, piece.issuedMs);
-    this.#flusher.noteWritten(piece.pg);
+    // A durable write is on all disks already.
+    if (!piece.isDurable) this.#flusher.noteWritten(piece.pg, piece.epoch);
+  }
+
+  isHeld(extent: number, pg: PgId): boolean {
+    return this.#reconciler.isHeld(extent, pg);
   }
 
   isActive(piece: Piece): boolean {
@@ -229,6 +236,8 @@ export class VolumeDevice
   /** The map has changed: everything issued under an older epoch is issued anew. */
   onMap(): void {
     if (this.#phase === 'fenced' || this.#phase === 'closed') return;
+    this.#reconciler.onMap(this.map.changedPgs);
+    this.#flusher.onMap(this.map.changedPgs);
     this.#checkOpened();
     this.#followDurability();
     for (const piece of [...this.#active]) {
@@ -338,8 +347,11 @@ export class VolumeDevice
   }
 
   #issue(piece: Piece): void {
-    if (this.#reconciler.mustWait(piece.extent)) this.stick(piece);
-    else if (this.#gate.mustWait(piece)) return;
+    if (this.#reconciler.mustWait(piece.extent, piece.pg)) {
+      // Answers under an older epoch come too late: those who gave them may have forgotten since.
+      piece.withdraw();
+      this.stick(piece);
+    } else if (this.#gate.mustWait(piece)) return;
     else if (piece.isReading) this.#reads.issue(piece);
     else this.#writes.issue(piece);
   }
@@ -388,7 +400,6 @@ export class VolumeDevice
 
   onReconciled(extent: number, pg: PgId): void {
     this.#table.noteDirty(extent, pg, this.clock.now());
-    this.#flusher.noteWritten(pg);
     this.pump();
   }
 
@@ -408,7 +419,10 @@ export class VolumeDevice
 
   /** Serving begins; extents that must be compared first are held back one by one. */
   onListed(): void {
-    if (this.#phase !== 'comparing') return;
+    if (this.#phase !== 'comparing') {
+      this.pump();
+      return;
+    }
     this.#phase = 'serving';
     this.log('info', 'The volume is being served', {
       volume: this.volume,

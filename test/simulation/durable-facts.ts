@@ -26,6 +26,8 @@ export class DurableFacts {
   readonly #epochs = new Map<string, PgRecord>();
   /** By `disk/pg`: the last time a member was removed without being asked. */
   readonly #shutOut = new Map<string, ShutOut>();
+  /** By `disk/pg`: the epoch in which the disk last became a member, joining or at once in sync. */
+  readonly #memberSince = new Map<string, number>();
   /** Per volume and generation: who was in sync when the attachment was made, by PG. */
   readonly #attached = new Map<string, ReadonlyMap<number, readonly number[]>>();
   /** Fewest registered nodes that there ever were, from three on: majorities are no smaller. */
@@ -59,6 +61,11 @@ export class DurableFacts {
     return this.#shutOut.get(`${disk}/${pg}`);
   }
 
+  /** What a disk acked in an earlier epoch is no matter: a join copies and syncs everything. */
+  memberSince(disk: number, pg: number): number {
+    return this.#memberSince.get(`${disk}/${pg}`) ?? 0;
+  }
+
   /** Who was in sync when this generation began, and is so still, in any PG of the volume. */
   holdersSince(volume: number, generation: number): Set<number> {
     const holders = new Set<number>();
@@ -86,6 +93,10 @@ export class DurableFacts {
     const before = this.pgs.get(pg.id);
     this.pgs.set(pg.id, pg);
     this.#epochs.set(`${pg.id}/${pg.epoch}`, pg);
+    const known = [...(before?.inSync ?? []), ...(before?.joining ?? [])];
+    for (const disk of [...pg.inSync, ...pg.joining]) {
+      if (!known.includes(disk)) this.#memberSince.set(`${disk}/${pg.id}`, pg.epoch);
+    }
     for (const disk of before?.inSync ?? []) {
       if (pg.inSync.includes(disk)) continue;
       const node = this.nodes.get(this.disks.get(disk)?.node ?? -1);

@@ -38,6 +38,7 @@ interface Unsynced {
   readonly pg: number;
   readonly block: number;
   readonly count: number;
+  readonly epoch: number;
   readonly tick: number;
 }
 
@@ -130,9 +131,11 @@ export class ReplicaWatch {
     return (this.#flushed.get(disk) ?? 0) >= tick;
   }
 
-  #isInSync({ disk, pg }: Unsynced): boolean {
-    const inSync: readonly number[] = this.#modules.facts.pgs.get(pg)?.inSync ?? [];
-    return inSync.includes(disk);
+  /** Since before the write: who has joined again has copied it, and synced what it copied. */
+  #isInSync({ disk, pg, epoch }: Unsynced): boolean {
+    const { facts } = this.#modules;
+    const inSync: readonly number[] = facts.pgs.get(pg)?.inSync ?? [];
+    return inSync.includes(disk) && epoch >= facts.memberSince(disk, pg);
   }
 
   // ── Frames ───────────────────────────────────────────────────────────────────────────────────
@@ -171,11 +174,11 @@ export class ReplicaWatch {
   }
 
   #noteWritten({ tick }: Arrival, frame: DataFrame): void {
-    const { volume, extent, disk, pg, block, count } = frame;
+    const { volume, extent, disk, pg, block, count, epoch } = frame;
     const key = `${volume}/${extent}`;
     const writes = this.#written.get(key) ?? [];
     this.#written.set(key, writes);
-    writes.push({ volume, disk, pg, block, count, tick });
+    writes.push({ volume, disk, pg, block, count, epoch, tick });
   }
 
   #accept(frame: DataFrame): void {

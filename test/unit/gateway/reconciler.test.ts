@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { differencesOf } from '../../../executor/gateway/reconciler.ts';
+import { differencesOf } from '../../../executor/gateway/extent-differences.ts';
 import { PRESENCE } from '../../../shared/wire/data-protocol.ts';
 import type { ReplicaMeta } from '../../../shared/wire/resync-bodies.ts';
 
