@@ -6,6 +6,7 @@ import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import type { NodeReport } from '../shared/model/node-report.ts';
 import type { DiskMemory } from '../shared/model/recall.ts';
+import type { ScrubOrder } from '../shared/model/scrub.ts';
 
 /** A disk that Mesos gave to this node. */
 export interface DiskAssignment {
@@ -39,6 +40,8 @@ export interface DataPlane {
   /** The node may serve until `clock.now()` reaches `untilMs`; never shortens. */
   extendLease(untilMs: number): void;
   setLimits(limits: BackgroundLimits): void;
+  /** Everything that shall be scrubbed here now; what is not among it is called off. */
+  setScrubs(orders: readonly ScrubOrder[]): void;
   /** Keeps the last map (a record of `encodeDurableMap`) on all disks of the node, soon. */
   keepMap(record: Uint8Array): void;
   /** For a recovery of the metadata store; null when the data plane does not answer now. */

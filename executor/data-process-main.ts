@@ -126,6 +126,9 @@ async function handle(
     case 'limits':
       plane.setLimits(message.limits);
       break;
+    case 'scrubs':
+      plane.setScrubs(message.orders);
+      break;
     case 'keep-map':
       plane.keepMap(message.record);
       break;

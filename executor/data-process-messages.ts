@@ -2,6 +2,7 @@
 import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import type { NodeReport } from '../shared/model/node-report.ts';
+import type { ScrubOrder } from '../shared/model/scrub.ts';
 import type { BackgroundLimits, DataMemory, DiskAssignment } from './data-plane.ts';
 
 /** First message to a new data process. */
@@ -31,6 +32,7 @@ export type ToDataProcess =
     }
   | { readonly kind: 'lease'; readonly untilMs: number }
   | { readonly kind: 'limits'; readonly limits: BackgroundLimits }
+  | { readonly kind: 'scrubs'; readonly orders: readonly ScrubOrder[] }
   | { readonly kind: 'keep-map'; readonly record: Uint8Array }
   | { readonly kind: 'recall'; readonly question: number }
   | { readonly kind: 'close' };

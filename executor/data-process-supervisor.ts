@@ -7,6 +7,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import { type DiskReport, EMPTY_REPORT, type NodeReport } from '../shared/model/node-report.ts';
+import type { ScrubOrder } from '../shared/model/scrub.ts';
 import type { Clock, Log, Timer } from '../shared/ports.ts';
 import type { BackgroundLimits, DataMemory, DataPlane, DiskAssignment } from './data-plane.ts';
 import type { DataProcessStart, FromDataProcess, ToDataProcess } from './data-process-messages.ts';
@@ -101,6 +102,11 @@ export class DataProcessSupervisor implements DataPlane {
   setLimits(limits: BackgroundLimits): void {
     this.#limits = limits;
     this.#send({ kind: 'limits', limits });
+  }
+
+  /** A data process that begins anew gets them from the manager, with the position it has reached. */
+  setScrubs(orders: readonly ScrubOrder[]): void {
+    this.#send({ kind: 'scrubs', orders });
   }
 
   keepMap(record: Uint8Array): void {

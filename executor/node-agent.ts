@@ -242,6 +242,9 @@ export class NodeAgent {
       case 'lease':
         this.#onLease(message.sequence, message.durationMs);
         break;
+      case 'scrubs':
+        this.#modules.dataPlane.setScrubs(message.orders);
+        break;
       case 'map':
         this.#adoptMap(message.map, message.map, message.facts);
         break;

@@ -5,6 +5,7 @@
 import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import type { NodeReport } from '../shared/model/node-report.ts';
+import type { ScrubOrder } from '../shared/model/scrub.ts';
 import type {
   Clock,
   Connection,
@@ -24,11 +25,13 @@ import { Lease } from './lease.ts';
 import { MapIndex } from './map-index.ts';
 import { NoticeBoard } from './notice-board.ts';
 import { PeerSet } from './peer/peer-set.ts';
+import { Background } from './replica/background.ts';
 import { BlockHealer } from './replica/block-healer.ts';
 import { DiskTable, type OpenStore } from './replica/disk-table.ts';
 import type { ReplicaDisk } from './replica/replica-disk.ts';
 import { ReplicaServer } from './replica/replica-server.ts';
 import { FORGET_AFTER_MS, Resync } from './replica/resync.ts';
+import { Scrubber } from './replica/scrub.ts';
 
 export interface NodeDataPlaneOptions {
   readonly clusterId: string;
@@ -62,6 +65,7 @@ const DEFAULT_LIMITS: BackgroundLimits = {
   concurrentJoins: 2,
 };
 const DRAIN_MS = 5_000;
+const IDLE = { operations: 0, micros: 0 };
 
 /** What exists once the node knows its number. */
 interface Parts {
@@ -69,7 +73,9 @@ interface Parts {
   readonly peers: PeerSet;
   readonly server: ReplicaServer;
   readonly resync: Resync;
+  readonly background: Background;
   readonly healer: BlockHealer;
+  readonly scrubber: Scrubber;
   readonly attachments: Attachments;
 }
 
@@ -100,11 +106,13 @@ export class NodeDataPlane implements DataPlane {
         this.#parts?.server.disks.set(disk.id, disk);
         this.#parts?.server.compareMemories();
         this.#parts?.resync.refresh();
+        this.#parts?.scrubber.refresh();
         this.#keepMapOn(disk);
       },
       onRemoved: (id) => {
         this.#parts?.server.disks.delete(id);
         this.#parts?.healer.forgetDisk(id);
+        this.#parts?.scrubber.refresh();
         this.#parts?.resync.refresh();
       },
     });
@@ -150,7 +158,12 @@ export class NodeDataPlane implements DataPlane {
 
   setLimits(limits: BackgroundLimits): void {
     this.#limits = limits;
+    this.#parts?.background.setLimit(limits.resyncBytesPerSecond);
     this.#parts?.resync.setLimits(limits);
+  }
+
+  setScrubs(orders: readonly ScrubOrder[]): void {
+    this.#parts?.scrubber.setOrders(orders);
   }
 
   /** The gateways, for those who serve them in other ways than the exports. */
@@ -208,6 +221,8 @@ export class NodeDataPlane implements DataPlane {
       noticeSource: this.#options.incarnation,
       notices: this.#notices.list(),
       badBlocks: this.#parts?.healer.reports() ?? [],
+      scrubs: this.#parts?.scrubber.reports() ?? [],
+      background: this.#parts?.background.usage() ?? [],
     };
   }
 
@@ -222,6 +237,7 @@ export class NodeDataPlane implements DataPlane {
     this.#isClosed = true;
     this.#parts?.resync.close();
     this.#parts?.healer.close();
+    this.#parts?.scrubber.close();
     this.#parts?.peers.close('The data plane is closing');
     for (const listener of this.#listeners) listener.close();
     await this.#disks.close();
@@ -250,14 +266,24 @@ export class NodeDataPlane implements DataPlane {
       clock,
       log,
     });
+    const background = new Background(
+      {
+        clock,
+        requests: () => server.foregroundCount,
+        latency: () => this.#parts?.attachments.latency() ?? IDLE,
+      },
+      this.#limits.resyncBytesPerSecond,
+    );
     const resync = new Resync(
       { limits: this.#limits, forgetAfterMs: this.#options.forgetAfterMs ?? FORGET_AFTER_MS },
-      { clock, log, map, peers, server, onUrgent },
+      { clock, log, map, peers, server, background, onUrgent },
     );
     const findDisk = (id: DiskId): ReplicaDisk | null => server.disks.get(id) ?? null;
     const notify = this.#notices.raise;
     const healer = new BlockHealer({ clock, map, peers, notify, findDisk });
     server.onBad = (disk, pg, place) => healer.suspect(disk, pg, place);
+    const common = { clock, map, peers, notify, findDisk, onUrgent };
+    const scrubber = new Scrubber({ ...common, healer, background });
     const attachments = new Attachments(
       {
         self,
@@ -266,7 +292,7 @@ export class NodeDataPlane implements DataPlane {
       },
       { clock, log, map, lease, peers, notify, onUrgent, startExport, pool },
     );
-    this.#parts = { self, peers, server, resync, healer, attachments };
+    this.#parts = { self, peers, server, resync, background, healer, scrubber, attachments };
     return this.#parts;
   }
 }

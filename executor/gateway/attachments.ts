@@ -87,6 +87,18 @@ export class Attachments {
     return this.#attachments.get(volume)?.device ?? null;
   }
 
+  /** Finished reads and writes of all volumes here so far, and what they took together. */
+  latency(): { readonly operations: number; readonly micros: number } {
+    let operations = 0;
+    let micros = 0;
+    for (const { device } of this.#attachments.values()) {
+      const { readOps, writeOps, readMicros, writeMicros } = device.counters;
+      operations += readOps + writeOps;
+      micros += readMicros + writeMicros;
+    }
+    return { operations, micros };
+  }
+
   failures(): readonly MemberFailure[] {
     return [...this.#attachments.values()].flatMap((attachment) => attachment.device.failures());
   }

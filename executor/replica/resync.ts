@@ -8,8 +8,10 @@ import type { JoinReport } from '../../shared/model/node-report.ts';
 import type { Clock, Log } from '../../shared/ports.ts';
 import { nameOf, STATUS } from '../../shared/wire/data-protocol.ts';
 import type { BackgroundLimits } from '../data-plane.ts';
+import type { Done } from '../disk/store-types.ts';
 import type { MapIndex, PgView } from '../map-index.ts';
 import type { PeerSet } from '../peer/peer-set.ts';
+import type { Background } from './background.ts';
 import { JoinTask } from './join-task.ts';
 import { isDeleted } from './membership.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
@@ -31,13 +33,14 @@ export interface ResyncModules {
   readonly map: MapIndex;
   readonly peers: PeerSet;
   readonly server: ReplicaServer;
+  readonly background: Background;
   readonly onUrgent: () => void;
 }
 
 /** The plan may change its mind once more; beyond that the space is worth more than the copy. */
 export const FORGET_AFTER_MS = 5_000;
-/** While gateways are being served, each piece of background work makes room for them first. */
-const YIELD_MS = 2;
+/** Giving an extent of 4 MiB back costs the disk about as much as writing this part of it. */
+const DELETE_RATIO = 1 / 64;
 const SWEEP_MS = 5_000;
 
 export class Resync {
@@ -47,8 +50,9 @@ export class Resync {
   readonly #tasks = new Map<string, JoinTask>();
   /** Since when a disk keeps what nobody wants there, by `disk/pg`. */
   readonly #leaving = new Map<string, number>();
+  /** What is being dropped, by `disk/what`. */
+  readonly #dropping = new Set<string>();
   #concurrentJoins: number;
-  #foregroundSeen = 0;
   #isClosed = false;
 
   constructor(options: ResyncOptions, modules: ResyncModules) {
@@ -106,7 +110,7 @@ export class Resync {
     if (known !== undefined) this.#end(key, known);
     const view = map.pgs.get(pg);
     if (view === undefined) return;
-    const allow = (bytes: number): Promise<void> => this.#allow(bytes);
+    const allow = (bytes: number): Promise<void> => this.#allow(disk.id, pg, bytes);
     const urgent = (): void => {
       onUrgent();
       this.#startNext();
@@ -134,14 +138,10 @@ export class Resync {
     }
   }
 
-  async #allow(bytes: number): Promise<void> {
-    const { clock, server } = this.#modules;
-    if (server.foregroundCount !== this.#foregroundSeen) {
-      this.#foregroundSeen = server.foregroundCount;
-      await new Promise<void>((resolve) => {
-        clock.after(YIELD_MS, resolve);
-      });
-    }
+  async #allow(disk: DiskId, pg: PgId, bytes: number): Promise<void> {
+    const view = this.#modules.map.pgs.get(pg);
+    const isShort = view !== undefined && view.inSync.length < view.pg.target.length;
+    await this.#modules.background.allow(disk, isShort ? 'rebuild' : 'rebalance', bytes);
     await new Promise<void>((resolve) => {
       this.#bucket.take(bytes, resolve);
     });
@@ -166,16 +166,18 @@ export class Resync {
 
   #dropDeletedVolumes(disk: ReplicaDisk): void {
     const { map, log } = this.#modules;
-    for (const { volume } of disk.store.volumeUsage()) {
+    for (const { volume, bytes } of disk.store.volumeUsage()) {
       if (!isDeleted(volume, map)) continue;
-      log('info', 'Dropping the extents of a deleted volume', { disk: disk.id, volume });
-      disk.store.deleteVolume(volume, (status) => this.#noteDrop(disk.id, status));
+      this.#drop(disk, `v${volume}`, bytes, (done) => {
+        log('info', 'Dropping the extents of a deleted volume', { disk: disk.id, volume });
+        disk.store.deleteVolume(volume, done);
+      });
     }
   }
 
   #forgetLeftPgs(disk: ReplicaDisk): void {
     const { clock, map, log } = this.#modules;
-    for (const { pg } of disk.store.pgUsage()) {
+    for (const { pg, bytes } of disk.store.pgUsage()) {
       const view = map.pgs.get(pg as PgId);
       const key = `${disk.id}/${pg}`;
       if (view !== undefined && isWanted(view, disk.id)) {
@@ -188,19 +190,38 @@ export class Resync {
         continue;
       }
       if (clock.now() - sinceMs < this.#options.forgetAfterMs) continue;
-      log('info', 'Freeing the extents of a placement group that left this disk', {
-        disk: disk.id,
-        pg,
+      this.#drop(disk, `pg${pg}`, bytes, (done) => {
+        // The plan may have changed its mind while this waited for its turn.
+        const now = map.pgs.get(pg as PgId);
+        if (now !== undefined && isWanted(now, disk.id)) {
+          done(STATUS.ok);
+          return;
+        }
+        log('info', 'Freeing the extents of a placement group that left this disk', {
+          disk: disk.id,
+          pg,
+        });
+        this.#leaving.delete(key);
+        disk.store.forgetPg(pg, done);
       });
-      this.#leaving.delete(key);
-      disk.store.forgetPg(pg, (status) => this.#noteDrop(disk.id, status));
     }
   }
 
-  #noteDrop(disk: DiskId, status: number): void {
-    if (status === STATUS.ok) return;
-    const fields = { disk, status: nameOf(STATUS, status) };
-    this.#modules.log('warn', 'Could not free extents, trying again later', fields);
+  /** In its turn among the background work of the disk; once at a time. */
+  #drop(disk: ReplicaDisk, what: string, bytes: number, start: (done: Done) => void): void {
+    const key = `${disk.id}/${what}`;
+    if (this.#dropping.has(key)) return;
+    this.#dropping.add(key);
+    const finish = (status: number): void => {
+      this.#dropping.delete(key);
+      if (status === STATUS.ok) return;
+      const fields = { disk: disk.id, what, status: nameOf(STATUS, status) };
+      this.#modules.log('warn', 'Could not free extents, trying again later', fields);
+    };
+    void this.#modules.background.allow(disk.id, 'delete', bytes * DELETE_RATIO).then(() => {
+      if (this.#isClosed || disk.store.failure !== null) finish(STATUS.ok);
+      else start(finish);
+    });
   }
 }
 

@@ -25,6 +25,10 @@ export class TokenBucket {
     return this.#bytesPerSecond;
   }
 
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
   setLimit(bytesPerSecond: number): void {
     this.#fill();
     this.#bytesPerSecond = bytesPerSecond;

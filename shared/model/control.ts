@@ -2,6 +2,7 @@
 import type { NodeId } from '../base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from './cluster-map.ts';
 import type { NodeHello, NodeReport } from './node-report.ts';
+import type { ScrubOrder } from './scrub.ts';
 
 export type NodeMessage =
   | { readonly kind: 'hello'; readonly hello: NodeHello }
@@ -23,6 +24,8 @@ export type ManagerMessage =
       readonly sequence: number;
       readonly durationMs: number;
     }
+  /** Everything that the node shall scrub now, at most `SCRUB_ORDERS_MAX`; said again with every change. */
+  | { readonly kind: 'scrubs'; readonly term: number; readonly orders: readonly ScrubOrder[] }
   | { readonly kind: 'map'; readonly map: ClusterMap; readonly facts?: readonly ClusterFact[] }
   | {
       readonly kind: 'delta';

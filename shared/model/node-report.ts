@@ -3,6 +3,7 @@
  * report is whole and idempotent: a lost one costs nothing, a repeated one changes nothing.
  */
 import type { DiskId, PgId, VolumeId } from '../base/ids.ts';
+import type { ScrubReport } from './scrub.ts';
 
 export interface NodeHello {
   readonly clusterId: string;
@@ -145,6 +146,16 @@ export interface BadBlocks {
 /** Ranges in one report, at most. */
 export const BAD_BLOCKS_MAX = 64;
 
+/** Bytes that one class of background work has moved or read since the data process started. */
+export interface BackgroundUsage {
+  readonly kind: BackgroundClass;
+  readonly bytes: number;
+}
+
+export const BACKGROUND_CLASSES = ['rebuild', 'rebalance', 'scrub', 'delete'] as const;
+/** In the order of their urgency. */
+export type BackgroundClass = (typeof BACKGROUND_CLASSES)[number];
+
 /** What a node reports whose data plane says nothing (yet). */
 export const EMPTY_REPORT: NodeReport = {
   mapVersion: 0,
@@ -159,6 +170,8 @@ export const EMPTY_REPORT: NodeReport = {
   noticeSource: '',
   notices: [],
   badBlocks: [],
+  scrubs: [],
+  background: [],
 };
 
 export interface NodeReport {
@@ -177,4 +190,7 @@ export interface NodeReport {
   readonly notices: readonly Notice[];
   /** While they last; at most `BAD_BLOCKS_MAX`. */
   readonly badBlocks: readonly BadBlocks[];
+  /** One for each order that this node has begun, until the order is taken back. */
+  readonly scrubs: readonly ScrubReport[];
+  readonly background: readonly BackgroundUsage[];
 }

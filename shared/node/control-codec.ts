@@ -24,7 +24,9 @@ import type {
   NodeMessage,
 } from '../model/control.ts';
 import type { NodeHello } from '../model/node-report.ts';
+import { SCRUB_ORDERS_MAX } from '../model/scrub.ts';
 import {
+  atMost,
   each,
   type Fields,
   flag,
@@ -37,7 +39,7 @@ import {
   text,
   word,
 } from './control-fields.ts';
-import { readReport } from './report-fields.ts';
+import { readReport, readScrubOrder } from './report-fields.ts';
 
 /** A map of 128k PGs takes about 4 MiB; everything above this is hostile. */
 export const CONTROL_MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
@@ -155,6 +157,8 @@ function managerMessageFields(message: ManagerMessage): Fields {
       return { refusal: withoutKind(message) };
     case 'lease':
       return { lease: withoutKind(message) };
+    case 'scrubs':
+      return { scrubs: withoutKind(message) };
     case 'map':
       return { mapFull: { ...message.map, facts: message.facts ?? [] } };
     case 'delta':
@@ -192,11 +196,16 @@ function readManagerMessage(fields: Fields): ManagerMessage {
       durationMs: id(lease, 'durationMs'),
     };
   }
+  const scrubs = part(fields, 'scrubs');
+  if (scrubs !== null) {
+    const orders = atMost(scrubs, 'orders', SCRUB_ORDERS_MAX, readScrubOrder);
+    return { kind: 'scrubs', term: size(scrubs, 'term'), orders };
+  }
   const full = part(fields, 'mapFull');
   if (full !== null) return { kind: 'map', map: readMap(full), ...readFacts(full) };
   const delta = part(fields, 'mapDelta');
   if (delta !== null) return { kind: 'delta', delta: readDelta(delta), ...readFacts(delta) };
-  throw protocolError('it is empty', 'welcome, refusal, lease, map, delta');
+  throw protocolError('it is empty', 'welcome, refusal, lease, scrubs, map, delta');
 }
 
 function readFacts(fields: Fields): { readonly facts?: readonly ClusterFact[] } {

@@ -1,8 +1,9 @@
 /** What a node reports, from the fields of its message (control-codec.ts) to checked values. */
-import { diskId, pgId, volumeId } from '../base/ids.ts';
+import { diskId, jobId, pgId, volumeId } from '../base/ids.ts';
 import type {
   AttachmentReport,
   AttachmentStatus,
+  BackgroundUsage,
   BadBlocks,
   DiskReport,
   DiskStatus,
@@ -14,7 +15,13 @@ import type {
   PgUsage,
   VolumeUsage,
 } from '../model/node-report.ts';
-import { BAD_BLOCKS_MAX, NOTICES_MAX } from '../model/node-report.ts';
+import { BACKGROUND_CLASSES, BAD_BLOCKS_MAX, NOTICES_MAX } from '../model/node-report.ts';
+import {
+  SCRUB_ORDERS_MAX,
+  type ScrubOrder,
+  type ScrubPosition,
+  type ScrubReport,
+} from '../model/scrub.ts';
 import {
   atMost,
   each,
@@ -22,6 +29,7 @@ import {
   flag,
   id,
   optionalId,
+  part,
   real,
   shortText,
   size,
@@ -57,6 +65,8 @@ export function readReport(fields: Fields): NodeReport {
     noticeSource: shortText(fields, 'noticeSource', NOTICE_SOURCE_MAX),
     notices: atMost(fields, 'notices', NOTICES_MAX, readNotice),
     badBlocks: atMost(fields, 'badBlocks', BAD_BLOCKS_MAX, readBadBlocks),
+    scrubs: atMost(fields, 'scrubs', SCRUB_ORDERS_MAX, readScrubReport),
+    background: atMost(fields, 'background', BACKGROUND_CLASSES.length, readBackground),
   };
 }
 
@@ -161,4 +171,47 @@ function readBadBlocks(fields: Fields): BadBlocks {
     blockCount: id(fields, 'blockCount'),
     isLost: flag(fields, 'isLost'),
   };
+}
+
+function readScrubReport(fields: Fields): ScrubReport {
+  return {
+    job: jobId(id(fields, 'job')),
+    pg: pgId(id(fields, 'pg')),
+    disk: diskId(id(fields, 'disk')),
+    isDone: flag(fields, 'isDone'),
+    position: readPosition(part(fields, 'position')),
+    totalExtents: id(fields, 'totalExtents'),
+    doneExtents: id(fields, 'doneExtents'),
+    skippedExtents: id(fields, 'skippedExtents'),
+    checkedBytes: size(fields, 'checkedBytes'),
+    badBlocks: size(fields, 'badBlocks'),
+    differingBlocks: size(fields, 'differingBlocks'),
+    healedExtents: size(fields, 'healedExtents'),
+    error: text(fields, 'error'),
+  };
+}
+
+/** The manager's side of the same. */
+export function readScrubOrder(fields: Fields): ScrubOrder {
+  const volume = optionalId(fields, 'volume');
+  return {
+    job: jobId(id(fields, 'job')),
+    pg: pgId(id(fields, 'pg')),
+    disk: diskId(id(fields, 'disk')),
+    volume: volume === null ? null : volumeId(volume),
+    after: readPosition(part(fields, 'after')),
+  };
+}
+
+function readPosition(fields: Fields | null): ScrubPosition | null {
+  if (fields === null) return null;
+  return {
+    volume: id(fields, 'volume'),
+    layer: id(fields, 'layer'),
+    extent: id(fields, 'extent'),
+  };
+}
+
+function readBackground(fields: Fields): BackgroundUsage {
+  return { kind: word(fields, 'kind', BACKGROUND_CLASSES), bytes: size(fields, 'bytes') };
 }

@@ -16,6 +16,7 @@ import { NodeDataPlane } from '../../executor/node-data-plane.ts';
 import type { DiskId, NodeId } from '../../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta, MapVolume } from '../../shared/model/cluster-map.ts';
 import { type DiskReport, EMPTY_REPORT, type NodeReport } from '../../shared/model/node-report.ts';
+import type { ScrubOrder } from '../../shared/model/scrub.ts';
 import type { Clock, Disk } from '../../shared/ports.ts';
 import type { ClusterWatch } from './cluster-watch.ts';
 import { observeNetwork } from './observed-ports.ts';
@@ -179,6 +180,10 @@ export class SimulatedDataProcess implements DataPlane {
   setLimits(limits: BackgroundLimits): void {
     this.#limits = limits;
     this.#send((plane) => plane.setLimits(limits));
+  }
+
+  setScrubs(orders: readonly ScrubOrder[]): void {
+    this.#send((plane) => plane.setScrubs(orders));
   }
 
   keepMap(record: Uint8Array): void {

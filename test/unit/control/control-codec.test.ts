@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { StorageError } from '../../../shared/base/errors.ts';
-import { diskId, nodeId, pgId, volumeId } from '../../../shared/base/ids.ts';
+import { diskId, jobId, nodeId, pgId, volumeId } from '../../../shared/base/ids.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import type { ManagerMessage, NodeMessage } from '../../../shared/model/control.ts';
 import { loadControlCodec } from '../../../shared/node/control-codec.ts';
@@ -119,6 +119,24 @@ const REPORT: NodeMessage = {
         isLost: true,
       },
     ],
+    scrubs: [
+      {
+        job: jobId(3),
+        pg: pgId(4),
+        disk: diskId(1),
+        isDone: false,
+        position: { volume: 1, layer: 0, extent: 0 },
+        totalExtents: 10,
+        doneExtents: 4,
+        skippedExtents: 1,
+        checkedBytes: 1 << 20,
+        badBlocks: 1,
+        differingBlocks: 2,
+        healedExtents: 1,
+        error: 'none',
+      },
+    ],
+    background: [{ kind: 'scrub', bytes: 4096 }],
   },
 };
 
@@ -176,6 +194,24 @@ describe('control codec', () => {
     for (const message of [HELLO, REPORT]) {
       expect(codec.decodeNodeMessage(codec.encodeNodeMessage(message))).to.deep.equal(message);
     }
+  });
+
+  it('round trip: orders to scrub', () => {
+    const message: ManagerMessage = {
+      kind: 'scrubs',
+      term: 4,
+      orders: [
+        { job: jobId(3), pg: pgId(0), disk: diskId(1), volume: null, after: null },
+        {
+          job: jobId(3),
+          pg: pgId(7),
+          disk: diskId(2),
+          volume: volumeId(9),
+          after: { volume: 9, layer: 0, extent: 0 },
+        },
+      ],
+    };
+    expect(codec.decodeManagerMessage(codec.encodeManagerMessage(message))).to.deep.equal(message);
   });
 
   it('round trip: messages of the manager; node 0 and "nobody" are told apart', () => {

@@ -47,6 +47,10 @@ class RecordingPlane implements DataPlane {
     this.limits = limits;
   }
 
+  setScrubs(): void {
+    throw new Error('Nobody ordered a scrub');
+  }
+
   keepMap(): void {
     throw new Error('The agent keeps no maps');
   }
