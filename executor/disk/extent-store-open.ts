@@ -28,7 +28,7 @@ import {
   EXTENTS_PER_SLOT_MAX,
 } from './store-tuning.ts';
 import type { StoreModules, StoreOptions } from './store-types.ts';
-import { decodeSuperblock, encodeSuperblock, SUPERBLOCK_NAME } from './superblock.ts';
+import { encodeSuperblock, readSuperblock, SUPERBLOCK_NAME } from './superblock.ts';
 import { TableCache } from './table-cache.ts';
 
 const INDEX_NAME = 'index';
@@ -64,7 +64,7 @@ export async function openExtentStore(
 /** Ours already, or empty and now ours. */
 function claim(options: StoreOptions, disk: Disk): void {
   if (disk.exists(SUPERBLOCK_NAME)) {
-    const found = decodeSuperblock(disk.readFile(SUPERBLOCK_NAME));
+    const found = readSuperblock(disk);
     for (const field of ['clusterId', 'diskId', 'uuid'] as const) {
       if (found[field] === options[field]) continue;
       throw new StorageError(

@@ -15,6 +15,8 @@ import { decodeRecord, encodeRecord, RECORD_BYTES_MAX } from './journal-records.
  * tail can never pass for the continuation of what is written over it.
  */
 const SEQUENCE_LEAP = 2 ** 24;
+/** Four times as much as a file may grow to (`journalBytesMax`): a longer one is damaged, and is not read. */
+const FILE_BYTES_MAX = 256 * MiB;
 
 export interface JournalOwner {
   readonly diskId: number;
@@ -102,6 +104,11 @@ async function readOne(
   number: number,
 ): Promise<JournalContent | null> {
   const file = disk.open(journalName(number), { create: false });
+  if (file.size() > FILE_BYTES_MAX) {
+    const size = file.size();
+    file.close();
+    throw corrupt(number, `has ${size} bytes, at most ${FILE_BYTES_MAX} expected`);
+  }
   const bytes = await readAll(file);
   file.close();
   const head = decodeRecord(bytes, 0);

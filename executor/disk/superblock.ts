@@ -4,6 +4,7 @@
  */
 import { crc32c } from '../../shared/base/crc32c.ts';
 import { StorageError } from '../../shared/base/errors.ts';
+import type { Disk } from '../../shared/ports.ts';
 
 export const SUPERBLOCK_NAME = 'superblock.json';
 /** Of everything below the directory: superblock, index records, slabs and journal together. */
@@ -30,6 +31,20 @@ export function encodeSuperblock(superblock: Superblock): Uint8Array {
     2,
   );
   return new TextEncoder().encode(`${text}\n`);
+}
+
+/** Throws as `decodeSuperblock`; a file that cannot be one is not read at all. */
+export function readSuperblock(disk: Disk): Superblock {
+  const file = disk.open(SUPERBLOCK_NAME, { create: false });
+  const size = file.size();
+  file.close();
+  if (size > SUPERBLOCK_BYTES_MAX) {
+    throw new StorageError(
+      'corrupt',
+      `Superblock has ${size} bytes, at most ${SUPERBLOCK_BYTES_MAX} expected`,
+    );
+  }
+  return decodeSuperblock(disk.readFile(SUPERBLOCK_NAME));
 }
 
 /** Throws `corrupt` when it is damaged, `foreign-data` when it is of another program or version. */

@@ -315,6 +315,22 @@ describe('extent store: opening', () => {
     expect((await rejection(fixture.open())).code).to.equal('corrupt');
   });
 
+  it('store: files of absurd length, refused without being read', async () => {
+    for (const name of ['superblock.json', 'journal/000001.log']) {
+      const fixture = new StoreFixture();
+      await fixture.open();
+      fixture.disk.crash('process');
+      const file = fixture.disk.open(name, { create: false });
+      const readsBefore = fixture.disk.counts.read;
+      file.truncate(1024 ** 4);
+      const error = await rejection(fixture.open());
+      expect(error.code, name).to.equal('corrupt');
+      expect(error.message).to.contain('1099511627776 bytes');
+      const small = name === 'superblock.json' ? 0 : 1;
+      expect(fixture.disk.counts.read - readsBefore, name).to.equal(small);
+    }
+  });
+
   it('store: torn tail of the journal, opens with what was before it', async () => {
     const fixture = new StoreFixture();
     const store = await fixture.open();
