@@ -1,4 +1,4 @@
-/** `cistern disk …`: list, show, drain, activate. */
+/** `cistern disk …`: list, show, drain, activate, readmit. */
 import { formatBytes } from '../shared/base/units.ts';
 import type { DiskView, JobView } from '../shared/model/api-views.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
@@ -54,7 +54,13 @@ export function addDiskCommand(parser: GlobalArgv): GlobalArgv {
         (one) => one.positional('disk', DISK),
         runAction<DiskArgs>(activateDisk),
       )
-      .demandCommand(1, 'What about disks? list, show, drain or activate'),
+      .command(
+        'readmit <disk>',
+        'Let a disk that was taken out for its errors hold data again',
+        (one) => one.positional('disk', DISK),
+        runAction<DiskArgs>(readmitDisk),
+      )
+      .demandCommand(1, 'What about disks? list, show, drain, activate or readmit'),
   );
 }
 
@@ -64,6 +70,7 @@ function path(disk: string): string {
 
 function describeState(cli: Cli, disk: DiskView): string {
   const state = colorState(disk.state, cli.terminal.colors);
+  if (disk.outReason !== '') return `${state}, ${cli.terminal.colors.red('out')}`;
   return disk.isDraining ? `${state}, draining` : state;
 }
 
@@ -89,7 +96,7 @@ async function listDisks(cli: Cli, args: { node: string | undefined }): Promise<
           read: (disk) => `${formatBar(disk.usedRatio, 10)} ${formatRatio(disk.usedRatio)}`,
         },
         { title: 'pgs', isNumber: true, read: (disk) => formatCount(disk.pgCount) },
-        { title: 'note', read: (disk) => disk.error },
+        { title: 'note', read: (disk) => disk.error || disk.outReason },
       ],
       disks,
       cli.terminal.colors,
@@ -106,6 +113,7 @@ async function showDisk(cli: Cli, args: DiskArgs): Promise<undefined> {
         ['Disk', `${colors.bold(disk.id)} on ${disk.node} (${disk.hostname})`],
         ['State', describeState(cli, disk)],
         ['Error', disk.error || 'none'],
+        ...(disk.outReason === '' ? [] : [['Taken out', disk.outReason] as const]),
         ['Pool', `${disk.pool}, tier ${disk.tier}`],
         [
           'Fill',
@@ -147,5 +155,10 @@ async function drainDisk(
 
 async function activateDisk(cli: Cli, args: DiskArgs): Promise<undefined> {
   const { body } = await cli.api.send<DiskAnswer>('POST', `${path(args.disk)}/activate`);
+  cli.show(body, () => `Disk ${body.disk.id} may hold data again; it is ${body.disk.state}.`);
+}
+
+async function readmitDisk(cli: Cli, args: DiskArgs): Promise<undefined> {
+  const { body } = await cli.api.send<DiskAnswer>('POST', `${path(args.disk)}/readmit`);
   cli.show(body, () => `Disk ${body.disk.id} may hold data again; it is ${body.disk.state}.`);
 }

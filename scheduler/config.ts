@@ -33,6 +33,8 @@ export interface Config {
   readonly executorMemoryMb: number;
   readonly leaseMs: number;
   readonly rebuildAfterMs: number;
+  /** null: a disk that was taken out for its errors stays out until an operator readmits it. */
+  readonly diskReadmitAfterMs: number | null;
   /** 0: no brake on mass failure. */
   readonly brakeWindowMs: number;
   readonly resyncBytesPerSecond: number;
@@ -116,6 +118,8 @@ export function readConfig(
     executorMemoryMb: read.number('', 'EXECUTOR_MEMORY_MB', 1024, 32, 1_000_000),
     leaseMs: read.number('', 'LEASE_MS', 4_000, 500, 60_000),
     rebuildAfterMs: read.number('', 'REBUILD_AFTER_SECONDS', 600, 0, 1e6) * 1000,
+    diskReadmitAfterMs:
+      read.number('', 'DISK_READMIT_AFTER_HOURS', 0, 0, 10_000) * 3_600_000 || null,
     brakeWindowMs: read.number('', 'BRAKE_WINDOW_SECONDS', 600, 0, 1e6) * 1000,
     resyncBytesPerSecond: read.number('', 'RESYNC_MIB_PER_SECOND', 200, 0, 1e6) * 1024 * 1024,
     concurrentJoinsPerDisk: read.number('', 'JOINS_PER_DISK', 4, 1, 1000),

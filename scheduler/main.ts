@@ -155,6 +155,7 @@ function managerOptions(config: Config, controlAddress: string): ManagerOptions 
     leaseMarginMs: LEASE_MARGIN_MS,
     memberFailureMs: MEMBER_FAILURE_MS,
     brakeWindowMs: config.brakeWindowMs,
+    diskReadmitAfterMs: config.diskReadmitAfterMs,
     rebuildAfterMs: config.rebuildAfterMs,
     resyncBytesPerSecond: config.resyncBytesPerSecond,
     concurrentJoinsPerDisk: config.concurrentJoinsPerDisk,

@@ -70,6 +70,7 @@ function addDiskCommands(app: FastifyInstance, manager: ManagerPort): void {
   const kinds = [
     ['drain', 'drain-disk', 'Move all data off a disk'],
     ['activate', 'activate-disk', 'Let a draining or failed disk hold data again'],
+    ['readmit', 'readmit-disk', 'Let a disk that was taken out for its errors hold data again'],
   ] as const;
   for (const [word, kind, summary] of kinds) {
     app.post<{ Params: { disk: string } }>(

@@ -141,6 +141,7 @@ const disk = viewSchema<DiskView>('Disk', {
   state: oneOf(['claiming', 'launched', 'serving', 'down', 'failed', 'releasing', 'lost']),
   error: text,
   isDraining: flag,
+  outReason: described(text, 'Why it was taken out for its errors; empty while it is not'),
   sizeBytes: bytes,
   usedBytes: bytes,
   usedRatio: ratio,

@@ -1,10 +1,11 @@
 /** What operators ask for, dispatched to the file that owns it; and changes of a pool's policy. */
 import { unreachable } from '../../shared/base/assert.ts';
 import { invalidField, StorageError } from '../../shared/base/errors.ts';
-import { formatJob, type JobId } from '../../shared/base/ids.ts';
+import { type DiskId, formatJob, type JobId } from '../../shared/base/ids.ts';
 import { attachVolume, detachVolume } from './attachments.ts';
 import { releaseBrake } from './brake.ts';
 import type { Command, CommandResult, Effect } from './contract.ts';
+import { readmit } from './disk-out.ts';
 import { recordEvent } from './events.ts';
 import { endJob } from './jobs.ts';
 import { activateDisk, activateNode, drainDisk, drainNode, forgetNode } from './nodes.ts';
@@ -52,6 +53,8 @@ function execute(
       return drainDisk(state, command.disk, now);
     case 'activate-disk':
       return activateDisk(state, command.disk, now);
+    case 'readmit-disk':
+      return readmitDisk(state, command.disk, now);
     case 'release-brake':
       // Asked for twice, or not engaged: what is asked for is the case.
       releaseBrake(state, now);
@@ -63,6 +66,16 @@ function execute(
     default:
       return unreachable(command);
   }
+}
+
+/** Back from being out; a failed disk is tried again as by an activation. */
+function readmitDisk(state: State, id: DiskId, now: Now): CommandResult {
+  const disk = state.facts.disks.find(id);
+  const result = activateDisk(state, id, now);
+  if (disk !== undefined && result.kind === 'done') {
+    readmit(state, state.facts.disks.get(id), 'an operator readmitted it', now);
+  }
+  return result;
 }
 
 /** Only a drain can be called off: the other jobs follow what the cluster needs anyway. */
@@ -89,7 +102,7 @@ function cancelJob(state: State, id: JobId, now: Now): CommandResult {
     if (`n${node.id}` === job.subject) return activateNode(state, node.id, now);
   }
   for (const disk of state.facts.disks.values()) {
-    if (`d${disk.id}` === job.subject) return activateDisk(state, disk.id, now);
+    if (`d${disk.id}` === job.subject) return readmitDisk(state, disk.id, now);
   }
   endJob(state, job, { phase: 'cancelled' }, now);
   return { kind: 'done', id };

@@ -88,6 +88,8 @@ export type Command =
   | { readonly kind: 'forget-node'; readonly node: NodeId }
   | { readonly kind: 'drain-disk'; readonly disk: DiskId }
   | { readonly kind: 'activate-disk'; readonly disk: DiskId }
+  /** Let a disk that was taken out for its errors hold data again. */
+  | { readonly kind: 'readmit-disk'; readonly disk: DiskId }
   /** Rebuild although much is away at once (brake.ts). */
   | { readonly kind: 'release-brake' }
   | { readonly kind: 'cancel-job'; readonly job: JobId }
@@ -130,6 +132,8 @@ export interface ManagerOptions {
   readonly rebuildAfterMs: number;
   /** A mass failure within this engages the brake (brake.ts); 0: never; missing: ten minutes. */
   readonly brakeWindowMs?: number;
+  /** A disk that was taken out for its errors comes back after this; null or missing: by an operator only. */
+  readonly diskReadmitAfterMs?: number | null;
   /** Per node, for rebuild, rebalance and drain together. */
   readonly resyncBytesPerSecond: number;
   readonly concurrentJoinsPerDisk: number;

@@ -116,6 +116,7 @@ function explainServing(subject: DiskSubject): Explained | null {
   const { scene, disk, node } = subject;
   const { state, now } = scene;
   if (disk.isDraining) return explainDraining(subject);
+  if ((disk.out ?? null) !== null) return explainOut(subject);
   if (!isDiskServing(state, disk)) {
     const ofNode = explainNode(scene, node);
     if (ofNode === null) return null;
@@ -147,6 +148,37 @@ function explainServing(subject: DiskSubject): Explained | null {
     ...deadline(toWall(now, distrust.untilMs) ?? now.wallMs, now, 'it is due at this moment'),
     action: 'Nothing, wait; if it comes again, look at the network and the disk of that node',
     command: `cistern disk show ${formatDisk(disk.id)}`,
+  };
+}
+
+/** Taken out for its errors: it is emptied first, and then kept visible. */
+function explainOut(subject: DiskSubject): Explained {
+  const { scene, disk } = subject;
+  const { state, now } = scene;
+  const left = memberCount(state, disk.id);
+  const afterMs = state.options.diskReadmitAfterMs ?? null;
+  const out = disk.out ?? { sinceMs: now.wallMs, reason: '' };
+  return {
+    severity: 'degraded',
+    message: `${describe(subject)} was taken out: ${out.reason}`,
+    causes: [
+      {
+        subject: formatDisk(disk.id),
+        message: `It was taken out because ${out.reason}`,
+        sinceMs: out.sinceMs,
+      },
+    ],
+    next:
+      left > 0
+        ? `Its ${left} replicas move to other disks; it serves them until then, and stays empty afterwards`
+        : 'It is empty and stays so, visible here, until it is readmitted or given back',
+    ...(afterMs === null
+      ? open(
+          'it stays out until an operator readmits it (cistern disk readmit) or gives it back (cistern disk drain)',
+        )
+      : deadline(out.sinceMs + afterMs, now, 'it is readmitted at the next look')),
+    action: 'Test the device, and replace it; if it is sound after all, readmit it',
+    command: `cistern disk readmit ${formatDisk(disk.id)}`,
   };
 }
 

@@ -11,6 +11,7 @@ import type { DiskId, PgId } from '../../shared/base/ids.ts';
 import { formatDisk, formatNode } from '../../shared/base/ids.ts';
 import { formatDuration } from '../../shared/base/units.ts';
 import type { JoinReport, MemberFailure, NodeReport } from '../../shared/model/node-report.ts';
+import { takeFailures } from './disk-out.ts';
 import { recordEvent } from './events.ts';
 import { nextMapVersion } from './fencing.ts';
 import { creditMove } from './jobs.ts';
@@ -162,6 +163,7 @@ function distrust(state: State, failure: MemberFailure, now: Now): void {
   if (known !== undefined && now.ms < known.untilMs) return;
   const next = addFailure(known, 0, now.ms);
   state.work.distrust.set(disk, next);
+  takeFailures(state, disk, next.failures, now);
   recordEvent(
     state,
     {

@@ -114,6 +114,7 @@ function diskView(state: State, disk: DiskRecord, report: DiskReport | undefined
     state: disk.phase,
     error: disk.error,
     isDraining: disk.isDraining,
+    outReason: disk.out?.reason ?? '',
     sizeBytes,
     usedBytes,
     usedRatio: sizeBytes === 0 ? 0 : usedBytes / sizeBytes,

@@ -154,7 +154,7 @@ function followDiskDrain(state: State, disk: DiskRecord, now: Now): void {
 }
 
 /** Counts a drain's progress; whether it is complete. */
-function followDrain(
+export function followDrain(
   state: State,
   subject: string,
   disks: readonly DiskRecord[],
@@ -241,7 +241,7 @@ function whyNotForget(state: State, node: NodeRecord, disks: readonly DiskRecord
   return null;
 }
 
-function heldBy(
+export function heldBy(
   state: State,
   disks: readonly DiskRecord[],
 ): { readonly movesTotal: number; readonly totalBytes: number } {

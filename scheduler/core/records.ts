@@ -115,6 +115,8 @@ export interface DiskRecord {
   readonly error: string;
   /** Operator asked to move everything off this disk. */
   readonly isDraining: boolean;
+  /** Taken out for its errors (disk-out.ts): emptied, and kept so until it is readmitted. */
+  readonly out?: { readonly sinceMs: number; readonly reason: string } | null;
   /** The memory of its store (DiskReport) that PG records take for granted; absent before the first. */
   readonly incarnation?: number;
 }

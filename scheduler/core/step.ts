@@ -14,6 +14,7 @@ import { superviseBrake } from './brake.ts';
 import { superviseCapacity } from './capacity.ts';
 import { onCommand } from './commands.ts';
 import type { Effect, Event } from './contract.ts';
+import { superviseDisksOut, takeDiskErrors } from './disk-out.ts';
 import { watchDisks } from './disk-use.ts';
 import { superviseLeases } from './fencing.ts';
 import { onMesosDisconnected, onMesosEvent, planMesos } from './framework.ts';
@@ -61,6 +62,7 @@ function report(
   const effects = onReport(state, event, now);
   const id = state.work.nodeOfSession.get(event.session);
   if (id === undefined) return effects;
+  takeDiskErrors(state, id, event.report, now);
   onMemberReports(state, state.facts.nodes.get(id), event.report, now);
   settleSuspects(state, now);
   return [...effects, ...settleAttachments(state, now)];
@@ -93,6 +95,7 @@ function supervise(state: State, now: Now): readonly Effect[] {
   watchDisks(state, now);
   plan(state, now);
   superviseDrains(state, now);
+  superviseDisksOut(state, now);
   followMoves(state, now);
   followDeletions(state, now);
   superviseCapacity(state, now);

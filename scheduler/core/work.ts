@@ -30,6 +30,13 @@ export interface Distrust {
   readonly untilMs: number;
 }
 
+/** Checksum errors of a disk, as last reported, and how full the bucket is (disk-out.ts). */
+export interface DiskErrors {
+  readonly count: number;
+  readonly level: number;
+  readonly atMs: number;
+}
+
 /**
  * What a disk is good for (disk-use.ts). unborn: claimed, never held anything. serving: takes and gives
  * data. away: out of reach for a short while, keeps its place. leaving: what it holds goes elsewhere.
@@ -94,6 +101,7 @@ export interface Work {
   readonly recentEvents: Map<string, number>;
   readonly distrust: Map<DiskId, Distrust>;
   readonly nodeDistrust: Map<NodeId, Distrust>;
+  readonly diskErrors: Map<DiskId, DiskErrors>;
   /** What each disk was good for when it was last looked at (disk-use.ts): a change plans anew. */
   readonly diskUses: Map<DiskId, DiskUse>;
   /** Since when a disk that holds or should hold PGs is out of reach. */
@@ -136,6 +144,7 @@ export function createWork(): Work {
     recentEvents: new Map(),
     distrust: new Map(),
     nodeDistrust: new Map(),
+    diskErrors: new Map(),
     diskUses: new Map(),
     diskAwaySinceMs: new Map(),
     explanations: new Map(),

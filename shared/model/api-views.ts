@@ -115,6 +115,8 @@ export interface DiskView {
   readonly state: 'claiming' | 'launched' | 'serving' | 'down' | 'failed' | 'releasing' | 'lost';
   readonly error: string;
   readonly isDraining: boolean;
+  /** Why it was taken out for its errors; empty while it is not. */
+  readonly outReason: string;
   readonly sizeBytes: number;
   readonly usedBytes: number;
   readonly usedRatio: number;
