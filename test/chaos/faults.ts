@@ -27,6 +27,8 @@ export const FAULT_KINDS = [
   'cut-pair',
   'cut-manager',
   'kill-agent',
+  'kill-and-move',
+  'cut-and-move',
   'kill-everything',
   'fill-disk',
   'flip-bytes',
@@ -37,7 +39,11 @@ export type FaultKind = (typeof FAULT_KINDS)[number];
 
 /** Two of them on one node are more than a copy at risk, or hide each other. */
 const DISK_KINDS: readonly FaultKind[] = ['fill-disk', 'flip-bytes', 'read-only', 'lose-disk'];
-const LINK_KINDS: readonly FaultKind[] = ['cut-node', 'cut-pair', 'cut-manager'];
+const LINK_KINDS: readonly FaultKind[] = ['cut-node', 'cut-pair', 'cut-manager', 'cut-and-move'];
+/** They take as long as a lease and a move, and their operator needs the scheduler. */
+export const MOVE_KINDS: readonly FaultKind[] = ['kill-and-move', 'cut-and-move'];
+/** Alone in their round. */
+const LONELY_KINDS: readonly FaultKind[] = [...DISK_KINDS, ...MOVE_KINDS, 'kill-everything'];
 
 /** All faults of a round begin within this time and end soon after: clients wait for 35 s. */
 const ROUND_MS = 8_000;
@@ -75,10 +81,8 @@ export function drawRound(
 ): RoundPlan {
   const victim = random.pick(agents);
   const first = plan(random, random.pick(kinds));
-  if (first.kind === 'kill-everything' || DISK_KINDS.includes(first.kind)) {
-    return { victim, faults: [first] };
-  }
-  const more = kinds.filter((kind) => kind !== 'kill-everything' && !DISK_KINDS.includes(kind));
+  if (LONELY_KINDS.includes(first.kind)) return { victim, faults: [first] };
+  const more = kinds.filter((kind) => !LONELY_KINDS.includes(kind));
   const faults = [first];
   while (faults.length < FAULTS_MAX && more.length > 0 && random.chance(0.6)) {
     const fault = plan(random, random.pick(more));
@@ -112,7 +116,7 @@ function plan(random: Prng, kind: FaultKind): PlannedFault {
 /** Done when it has happened: nothing ends it. */
 function isInstant(kind: FaultKind): boolean {
   return (
-    (kind.startsWith('kill-') && kind !== 'kill-agent') ||
+    (kind.startsWith('kill-') && kind !== 'kill-agent' && kind !== 'kill-and-move') ||
     kind === 'flip-bytes' ||
     kind === 'lose-disk'
   );
@@ -166,6 +170,21 @@ export async function beginFault(
       return async () => {
         await cluster.startAgent(victim);
       };
+    case 'kill-and-move':
+      await cluster.killAgent(victim);
+      await world.moveVolumes(victim, random);
+      return async () => {
+        await cluster.startAgent(victim);
+      };
+    case 'cut-and-move': {
+      const others = world.agents.filter((agent) => agent !== victim);
+      const mend = await world.cut(victim, [...others, SCHEDULER_PLACE], 'both');
+      await world.moveVolumes(victim, random).catch(async (error: unknown) => {
+        await mend();
+        throw error;
+      });
+      return mend;
+    }
     case 'kill-everything':
       await world.killEverything();
       return nothing;

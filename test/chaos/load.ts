@@ -7,6 +7,8 @@ export interface Load {
   stop(): Promise<void>;
   /** Reads back what must be there; throws when something is not. Resolves with a few words on what it saw. */
   verify(): Promise<string>;
+  /** The volume was attached elsewhere while its old gateway may still live: go there. */
+  relocate?(): void;
   /** At the end of the run; ends every process that the load started. Idempotent. */
   close(): Promise<void>;
   /** Figures of the whole run until now. */

@@ -44,6 +44,7 @@ export class NbdClient {
   readonly #pending = new Map<number, Pending>();
   #input: Buffer = Buffer.alloc(0);
   #isNegotiated = false;
+  #isAbandoned = false;
   /** Wakes the handshake when there is more, or nothing more to come. */
   #wake: () => void = () => undefined;
   #sizeBytes = 0;
@@ -108,6 +109,16 @@ export class NbdClient {
     this.#fail(new StorageError('unavailable', 'The connection was closed'));
   }
 
+  /**
+   * As a client that moved away without a word: whatever is in flight is rejected here, and the server is left
+   * with it. The returned function closes the connection.
+   */
+  abandon(): () => void {
+    this.#isAbandoned = true;
+    this.#fail(new StorageError('unavailable', 'The connection was abandoned'));
+    return () => this.#socket.destroy();
+  }
+
   #request(type: number, offset: number, length: number, data: Buffer | null): Promise<NbdAnswer> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
     const cookie = this.#nextCookie;
@@ -163,7 +174,11 @@ export class NbdClient {
   #onData(chunk: Buffer): void {
     this.#input = this.#input.length === 0 ? chunk : Buffer.concat([this.#input, chunk]);
     this.#wake();
-    while (this.#isNegotiated && this.#input.length >= SIMPLE_REPLY_BYTES) {
+    while (
+      this.#isNegotiated &&
+      this.#failure === null &&
+      this.#input.length >= SIMPLE_REPLY_BYTES
+    ) {
       if (this.#input.readUInt32BE(0) !== SIMPLE_REPLY_MAGIC) {
         this.#fail(new StorageError('protocol', 'A reply without the magic number'));
         return;
@@ -188,7 +203,7 @@ export class NbdClient {
     if (this.#failure !== null) return;
     this.#failure = error;
     this.#wake();
-    this.#socket.destroy();
+    if (!this.#isAbandoned) this.#socket.destroy();
     for (const pending of this.#pending.values()) pending.reject(error);
     this.#pending.clear();
   }

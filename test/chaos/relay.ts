@@ -60,6 +60,11 @@ export class Relay {
     return relay;
   }
 
+  /** The next connection leads to where the volume is now. */
+  relocate(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   close(): void {
     this.#qemu.kill('SIGKILL');
     for (const socket of this.#sockets) socket.destroy();

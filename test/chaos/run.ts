@@ -15,6 +15,7 @@ import {
   beginFault,
   drawRound,
   type FaultKind,
+  MOVE_KINDS,
   planRound,
   type RoundPlan,
 } from './faults.ts';
@@ -111,6 +112,8 @@ class ChaosRun {
   readonly #relays: Relay[] = [];
   readonly #counts = new Map<FaultKind, number>();
   readonly #volumes: string[] = [];
+  /** By volume: has its client go where the volume is now. */
+  readonly #movers = new Map<string, () => void>();
   readonly #startMs = Date.now();
   #files: FilesystemLoad | null = null;
   readonly #activatedMs = new Map<string, number>();
@@ -190,21 +193,22 @@ class ChaosRun {
 
   async #openLoads(): Promise<void> {
     const { seed } = this.#settings;
+    this.#world.onMoved = (volume) => this.#movers.get(volume)?.();
     for (const [index, replicas] of [2, 3].entries()) {
       const volume = `client-r${replicas}`;
       await this.#createVolume(volume, CLIENT_MB, replicas);
-      this.#loads.push(
-        createVerifyingLoad({
-          volume,
-          sizeBytes: CLIENT_MB * 1024 ** 2,
-          depth: 8,
-          rate: CLIENT_RATE,
-          isReading: true,
-          seed: seed + index,
-          locate: () => this.#world.locate(volume),
-          report: (text) => this.#journal.say(`  client of ${volume}: ${text}`),
-        }),
-      );
+      const load = createVerifyingLoad({
+        volume,
+        sizeBytes: CLIENT_MB * 1024 ** 2,
+        depth: 8,
+        rate: CLIENT_RATE,
+        isReading: true,
+        seed: seed + index,
+        locate: () => this.#world.locate(volume),
+        report: (text) => this.#journal.say(`  client of ${volume}: ${text}`),
+      });
+      this.#loads.push(load);
+      this.#movers.set(volume, () => load.relocate?.());
     }
     const fio = await this.#openRelay('fio-r2', FIO_MB, 2);
     this.#loads.push(
@@ -232,13 +236,15 @@ class ChaosRun {
     await this.#createVolume(volume, sizeMb, replicas);
     const relay = await Relay.open(volume, this.#directory, () => this.#world.locate(volume));
     this.#relays.push(relay);
+    this.#movers.set(volume, () => relay.relocate());
     return relay;
   }
 
   // ── Rounds ─────────────────────────────────────────────────────────────────────────────────
 
-  async #round(plan: RoundPlan, random: Prng): Promise<void> {
+  async #round(drawn: RoundPlan, random: Prng): Promise<void> {
     const { say } = this.#journal;
+    const plan = await this.#aim(drawn, random);
     say(
       `Round ${this.#rounds}: ${plan.victim}: ${plan.faults.map((fault) => `${fault.kind} at ${fault.atMs} ms for ${fault.durationMs} ms`).join(', ')}`,
     );
@@ -259,6 +265,14 @@ class ChaosRun {
       await this.#readThrough(plan.victim);
       await this.#heal(plan);
     }
+  }
+
+  /** Volumes move away from a node that has some. */
+  async #aim(plan: RoundPlan, random: Prng): Promise<RoundPlan> {
+    if (!plan.faults.some((fault) => MOVE_KINDS.includes(fault.kind))) return plan;
+    const { api } = this.#world.cluster;
+    const attachments = await api.get<readonly AttachmentView[]>('/attachments');
+    return { ...plan, victim: random.pick(attachments.map((one) => one.hostname).sort()) };
   }
 
   async #inject(victim: string, fault: RoundPlan['faults'][number], random: Prng): Promise<void> {

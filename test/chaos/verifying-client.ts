@@ -57,6 +57,7 @@ export class VerifyingClient {
   readonly #blocks: BlockState[];
   readonly #complaints: string[] = [];
   readonly pauses = new PauseMeter();
+  readonly #abandoned: (() => void)[] = [];
   #connection: Promise<NbdClient> | null = null;
   #workers: Promise<void>[] = [];
   #isRunning = false;
@@ -133,8 +134,22 @@ export class VerifyingClient {
   close(): void {
     this.#isRunning = false;
     this.#isClosed = true;
+    for (const end of this.#abandoned.splice(0)) end();
     this.#connection?.then(
       (client) => client.close(),
+      () => undefined, // It never came to be.
+    );
+  }
+
+  /**
+   * The volume is served elsewhere now: everything that waits is asked there, while the old gateway is left with
+   * what it has, and with an open connection until `close`. Nothing of that may ever reach a disk.
+   */
+  relocate(): void {
+    this.#connection?.then(
+      (client) => {
+        this.#abandoned.push(client.abandon());
+      },
       () => undefined, // It never came to be.
     );
   }

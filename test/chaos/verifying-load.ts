@@ -11,6 +11,7 @@ export function createVerifyingLoad(options: VerifyingClientOptions): Load {
       client.start();
     },
     stop: () => client.stop(),
+    relocate: () => client.relocate(),
     async verify() {
       const blocks = await client.verifyAll();
       const { errors } = client.figures;

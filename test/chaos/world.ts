@@ -1,6 +1,7 @@
 /** A running cluster as the faults of a chaos run reach it: its processes, links and disks. */
 import { join } from 'node:path';
 import { type DevState, isAlive } from '../../dev/cluster/layout.ts';
+import type { Prng } from '../../shared/base/prng.ts';
 import type { AttachmentView } from '../../shared/model/api-views.ts';
 import type { TestCluster } from '../integration/cluster/harness.ts';
 import { childrenOf, signalQuietly } from '../integration/cluster/processes.ts';
@@ -15,6 +16,8 @@ export class ChaosWorld {
   readonly network: ChaosNetwork | null;
   readonly agents: readonly string[];
   readonly log: (text: string) => void;
+  /** Told when a volume has a new gateway although the old one may live. */
+  onMoved: (volume: string) => void = () => undefined;
   readonly #places = new Map<string, string>();
 
   constructor(
@@ -117,6 +120,19 @@ export class ChaosWorld {
       // The scheduler is away: gateways go on without it.
     }
     return this.#places.get(volume) ?? null;
+  }
+
+  /** An operator attaches the volumes of a dead or silent node to others, without any force. */
+  async moveVolumes(from: string, random: Prng): Promise<void> {
+    const attachments = await this.cluster.api.get<readonly AttachmentView[]>('/attachments');
+    const others = this.agents.filter((agent) => agent !== from);
+    for (const { volumeName } of attachments.filter((one) => one.hostname === from)) {
+      const begun = Date.now();
+      const { hostname } = await this.cluster.attachAgain(volumeName, random.pick(others));
+      await this.locate(volumeName);
+      this.log(`  ${volumeName} moved to ${hostname} in ${Date.now() - begun} ms`);
+      this.onMoved(volumeName);
+    }
   }
 
   /** For messages: which process is which. */
