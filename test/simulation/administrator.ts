@@ -2,6 +2,7 @@
  * The operator of a run: makes volumes, attaches, moves and deletes them, drains and activates nodes,
  * adds one. Commands may fail while faults are about; what he asked for before that still has to come.
  */
+import { isBraked } from '../../scheduler/core/brake.ts';
 import type { Command, CommandResult } from '../../scheduler/core/contract.ts';
 import type { NodeRecord, VolumeRecord } from '../../scheduler/core/records.ts';
 import type { VolumeId } from '../../shared/base/ids.ts';
@@ -13,6 +14,8 @@ import { VolumeClient } from './volume-client.ts';
 /** Between two attempts of a command that failed. */
 const RETRY_MS = 500;
 const SWEEP_MS = 1_000;
+/** An operator looks now and then. */
+const TEND_MS = 5_000;
 
 export class Administrator {
   readonly #cluster: Cluster;
@@ -65,11 +68,39 @@ export class Administrator {
     if (Number.isFinite(this.#options.commandIntervalMs)) this.#next();
   }
 
-  /** No new commands; a drained node comes back. */
+  /** No new commands; a drained node comes back. From now on he does what only a human may. */
   async stop(): Promise<void> {
     this.#isActive = false;
+    this.#tendLater();
     while (this.runningCommands > 0) await this.#pause(RETRY_MS);
     await this.#activate();
+  }
+
+  /**
+   * After a mass failure he says that nothing more comes back, so that lost copies are made again; and
+   * he moves volumes from nodes that have lost all their disks, and with them their executor.
+   */
+  async #tend(): Promise<void> {
+    const { state } = this.#cluster;
+    if (state === null) return;
+    if (isBraked(state)) await this.#execute({ kind: 'release-brake' });
+    for (const volume of this.clients.keys()) {
+      const record = state.facts.volumes.find(volume);
+      if (record === undefined || record.attachedTo === null || this.#busy.has(volume)) continue;
+      const disks = [...state.facts.disks.values()].filter(
+        ({ node }) => node === record.attachedTo,
+      );
+      if (disks.some(({ phase }) => phase !== 'failed' && phase !== 'lost')) continue;
+      const node = this.#findNode(this.#random.pick(this.#cluster.nodes).host);
+      if (node === null || node.id === record.attachedTo) continue;
+      await this.#execute({ kind: 'attach-volume', volume, node: node.id, isForced: false });
+    }
+  }
+
+  #tendLater(): void {
+    this.#cluster.clock.after(TEND_MS, () => {
+      void this.#tend().finally(() => this.#tendLater());
+    });
   }
 
   #sweepLater(): void {

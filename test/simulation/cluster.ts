@@ -3,6 +3,7 @@
  * that run the production executor. It boots as a real one does, from the first offer; nothing is put
  * into the manager by hand.
  */
+import type { StoreTuning } from '../../executor/disk/store-types.ts';
 import { createState } from '../../scheduler/core/bootstrap.ts';
 import type { Command, CommandResult, ManagerOptions } from '../../scheduler/core/contract.ts';
 import { mesosSubscription } from '../../scheduler/core/framework.ts';
@@ -33,6 +34,10 @@ export interface ClusterOptions {
   /** Clocks differ by up to this part: 0.005 is half a percent. */
   readonly clockSkew: number;
   readonly rebuildAfterMs: number;
+  /** Fault domains that agents are spread over; 0 for none. */
+  readonly zoneCount: number;
+  /** Of the extent stores. */
+  readonly tuning: Partial<StoreTuning>;
 }
 
 /** The settings of production (scheduler/main.ts), but for size. */
@@ -123,13 +128,14 @@ export class Cluster {
   }
 
   addNode(): SimulatedNode {
-    const { disksPerNode, diskMiB, diskLatencyMs, clockSkew } = this.options;
+    const { disksPerNode, diskMiB, diskLatencyMs, clockSkew, zoneCount, tuning } = this.options;
     const { clock, network, control, mesos, trace, watch } = this;
     const host = `host${this.nodes.length + 1}`;
     const random = this.random.fork(host);
     const clockRate = 1 + (random.fraction() * 2 - 1) * clockSkew;
+    const zone = zoneCount === 0 ? null : `zone${this.nodes.length % zoneCount}`;
     const node = new SimulatedNode(
-      { host, diskCount: disksPerNode, diskMiB, diskLatencyMs, clockRate },
+      { host, zone, diskCount: disksPerNode, diskMiB, diskLatencyMs, clockRate, tuning },
       { clock, network, control, mesos, trace, watch, random },
     );
     this.nodes.push(node);

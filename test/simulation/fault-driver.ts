@@ -1,37 +1,67 @@
 /**
- * Brings about the faults of a run, one after the other, within a budget: at most `replicas - 1` nodes
- * are impaired at a time, and a node stays impaired until the cluster was whole again. A correct system
- * survives every such run.
+ * Brings about the faults of a run, one after the other. Each kind draws from a generator of its own, and
+ * asks the atlas (fault-atlas.ts) whether it is safe now: a correct system survives every such run.
  */
 import type { Prng } from '../../shared/base/prng.ts';
 import type { Timer } from '../../shared/ports.ts';
 import type { Cluster } from './cluster.ts';
+import * as disks from './disk-faults.ts';
+import { FaultAtlas } from './fault-atlas.ts';
+import type { Fault } from './fault-site.ts';
 import { findUnrest } from './manager-watch.ts';
-import { SCHEDULER_HOST } from './simulated-mesos.ts';
-import type { SimulatedNode } from './simulated-node.ts';
+import * as mesos from './mesos-faults.ts';
+import * as network from './network-faults.ts';
+import * as processes from './process-faults.ts';
 import type { FaultKind, SwarmOptions } from './swarm.ts';
 
-/** Longer than a lease and the manager's patience together: see MISSING.quickPowerLoss. */
-const POWER_LOSS_MS_MIN = 14_000;
-const POWER_LOSS_MS_MAX = 54_000;
-const QUICK_LOSS_MS_MIN = 300;
-const QUICK_LOSS_MS_MAX = 6_000;
+const FAULTS: Readonly<Record<FaultKind, Fault>> = {
+  'connection-loss': network.loseConnection,
+  'one-way-partition': network.blockOneWay,
+  isolation: network.isolate,
+  'group-partition': network.partitionGroups,
+  'message-delay': network.delayMessages,
+  clog: network.clog,
+  'data-process-crash': processes.crashDataProcess,
+  'data-process-stop': processes.stopDataProcess,
+  'executor-crash': processes.crashExecutor,
+  'executor-stop': processes.stopExecutor,
+  'power-loss': processes.losePower,
+  'clock-pace': processes.changePace,
+  'scheduler-restart': processes.restartScheduler,
+  'scheduler-gone': processes.loseScheduler,
+  'store-stall': processes.stallStore,
+  'leadership-loss': processes.loseLeadership,
+  'disk-stall': disks.stallDisk,
+  'disk-slow': disks.slowDisk,
+  'disk-error': disks.failDisk,
+  'disk-hang': disks.hangDisk,
+  'disk-full': disks.fillDisk,
+  'index-rot': disks.rotIndex,
+  'bit-rot': disks.rotBits,
+  'latent-error': disks.loseSector,
+  'lost-write': disks.loseWrite,
+  'misdirected-write': disks.misdirectWrite,
+  'agent-cut-off': mesos.cutOffAgent,
+  'mesos-disconnect': mesos.disconnect,
+  'mesos-delay': mesos.delayMesos,
+};
 
 export class FaultDriver {
+  readonly atlas: FaultAtlas;
   readonly #cluster: Cluster;
   readonly #options: SwarmOptions;
   readonly #random: Prng;
-  readonly #impaired = new Set<SimulatedNode>();
+  readonly #randoms = new Map<FaultKind, Prng>();
   /** What undoes each fault that lasts. */
   readonly #undo = new Set<() => void>();
   #timer: Timer | null = null;
-  #failedDisks = 0;
   readonly counts = new Map<FaultKind, number>();
 
   constructor(cluster: Cluster, options: SwarmOptions) {
     this.#cluster = cluster;
     this.#options = options;
     this.#random = cluster.random.fork('faults');
+    this.atlas = new FaultAtlas(cluster);
   }
 
   start(): void {
@@ -54,45 +84,31 @@ export class FaultDriver {
   #next(): void {
     const waitMs = this.#options.faultIntervalMs * 2 * this.#random.fraction();
     this.#timer = this.#cluster.clock.after(waitMs, () => {
-      if (this.#undo.size === 0 && findUnrest(this.#cluster.state) === '') this.#impaired.clear();
-      const kind = this.#random.pick(this.#options.faults);
-      if (this.#inject(kind)) this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+      if (this.#undo.size === 0 && findUnrest(this.#cluster.state) === '') this.atlas.onRest();
+      this.#inject(this.#random.pick(this.#options.faults));
       this.#next();
     });
   }
 
-  #inject(kind: FaultKind): boolean {
-    switch (kind) {
-      case 'connection-loss':
-        return this.#loseConnection();
-      case 'one-way-partition':
-        return this.#blockOneWay();
-      case 'isolation':
-        return this.#isolate();
-      case 'data-process-crash':
-      case 'executor-crash':
-      case 'power-loss':
-        return this.#crash(kind);
-      case 'scheduler-restart':
-        return this.#restartScheduler();
-      case 'store-stall':
-        this.#cluster.store.stall(this.#random.between(500, 8_000));
-        return this.#note(kind, 'store');
-      case 'disk-stall':
-        return this.#stallDisk();
-      case 'disk-error':
-        return this.#failDisk();
-      case 'agent-cut-off':
-        return this.#cutOffAgent();
-      case 'mesos-disconnect':
-        this.#cluster.mesos.disconnect();
-        return this.#note(kind, 'mesos');
-    }
+  #inject(kind: FaultKind): void {
+    const what = FAULTS[kind]({
+      cluster: this.#cluster,
+      options: this.#options,
+      atlas: this.atlas,
+      random: this.#randomOf(kind),
+      during: (ms, undo) => this.#during(ms, undo),
+    });
+    if (what === null) return;
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+    this.#cluster.trace.add('faults', `${kind} ${what}`);
   }
 
-  #note(kind: FaultKind, what: string): boolean {
-    this.#cluster.trace.add('faults', `${kind} ${what}`);
-    return true;
+  #randomOf(kind: FaultKind): Prng {
+    const known = this.#randoms.get(kind);
+    if (known !== undefined) return known;
+    const random = this.#random.fork(kind);
+    this.#randoms.set(kind, random);
+    return random;
   }
 
   #during(ms: number, undo: () => void): void {
@@ -101,105 +117,5 @@ export class FaultDriver {
     };
     this.#undo.add(once);
     this.#cluster.clock.after(ms, once);
-  }
-
-  /** Takes the node into the budget; false when there is no room for another one. */
-  #impair(node: SimulatedNode): boolean {
-    if (this.#impaired.has(node)) return true;
-    if (this.#impaired.size >= this.#options.replicas - 1) return false;
-    this.#impaired.add(node);
-    return true;
-  }
-
-  #pickNode(): SimulatedNode {
-    return this.#random.pick(this.#cluster.nodes);
-  }
-
-  #loseConnection(): boolean {
-    const a = this.#pickNode();
-    const b = this.#pickNode();
-    if (a === b) this.#cluster.control.cut(a.host);
-    else this.#cluster.network.host(a.host).cut(b.host);
-    return this.#note('connection-loss', `${a.host} ${a === b ? SCHEDULER_HOST : b.host}`);
-  }
-
-  #blockOneWay(): boolean {
-    const node = this.#pickNode();
-    if (!this.#impair(node)) return false;
-    const others = [...this.#cluster.nodes.map(({ host }) => host), SCHEDULER_HOST];
-    const other = this.#random.pick(others.filter((host) => host !== node.host));
-    const [from, to] = this.#random.chance(0.5) ? [node.host, other] : [other, node.host];
-    this.#cluster.network.block(from, to);
-    this.#during(this.#random.between(200, 15_000), () => this.#cluster.network.unblock(from, to));
-    return this.#note('one-way-partition', `${from} > ${to}`);
-  }
-
-  #isolate(): boolean {
-    const node = this.#pickNode();
-    if (!this.#impair(node)) return false;
-    const { network } = this.#cluster;
-    const others = [...this.#cluster.nodes.map(({ host }) => host), SCHEDULER_HOST].filter(
-      (host) => host !== node.host,
-    );
-    for (const other of others) network.partition(node.host, other);
-    this.#during(this.#random.between(500, 20_000), () => {
-      for (const other of others) {
-        network.unblock(node.host, other);
-        network.unblock(other, node.host);
-      }
-    });
-    return this.#note('isolation', node.host);
-  }
-
-  #crash(kind: 'data-process-crash' | 'executor-crash' | 'power-loss'): boolean {
-    const node = this.#pickNode();
-    if (!node.isPowered || !this.#impair(node)) return false;
-    this.#note(kind, node.host);
-    if (kind === 'data-process-crash') node.crashDataProcess();
-    else if (kind === 'executor-crash') node.crashExecutor();
-    else {
-      node.losePower();
-      const awayMs = this.#options.isPowerLossQuick
-        ? this.#random.between(QUICK_LOSS_MS_MIN, QUICK_LOSS_MS_MAX)
-        : this.#random.between(POWER_LOSS_MS_MIN, POWER_LOSS_MS_MAX);
-      this.#during(awayMs, () => node.restorePower());
-    }
-    return true;
-  }
-
-  #restartScheduler(): boolean {
-    this.#cluster.crashScheduler();
-    const awayMs = this.#random.pick([100, 1_000, 5_000, 15_000]);
-    this.#during(awayMs, () => this.#cluster.startScheduler());
-    return this.#note('scheduler-restart', `away ${awayMs} ms`);
-  }
-
-  #stallDisk(): boolean {
-    const node = this.#pickNode();
-    if (!this.#impair(node)) return false;
-    const [path, disk] = this.#random.pick([...node.disks]);
-    disk.stall();
-    this.#during(this.#random.between(100, 12_000), () => disk.resume());
-    return this.#note('disk-stall', path);
-  }
-
-  /** Once per run, and only where the others can take over. */
-  #failDisk(): boolean {
-    const node = this.#pickNode();
-    const spare = this.#cluster.nodes.length - this.#options.replicas;
-    if (this.#failedDisks >= Math.min(1, spare) || !this.#impair(node)) return false;
-    this.#failedDisks += 1;
-    const [path, disk] = this.#random.pick([...node.disks]);
-    const op = this.#random.pick(['read', 'write', 'sync', 'commit'] as const);
-    disk.inject({ op, code: 'EIO' });
-    return this.#note('disk-error', `${path} ${op}`);
-  }
-
-  #cutOffAgent(): boolean {
-    const node = this.#pickNode();
-    this.#cluster.mesos.setCutOff(node.host, true);
-    const ms = this.#random.between(1_000, 50_000);
-    this.#during(ms, () => this.#cluster.mesos.setCutOff(node.host, false));
-    return this.#note('agent-cut-off', node.host);
   }
 }

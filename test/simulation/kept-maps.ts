@@ -68,8 +68,8 @@ function newestOf(cluster: Cluster, path: string): DurableMap | null {
   return newest;
 }
 
-/** Counters that move on without a new map; a recovery does not need them. */
-const UNKEPT = ['nextEvent', 'nextJob', 'votersSettledVersion'];
+/** What moves on without a new map; a recovery does not need it. */
+const UNKEPT = ['brake', 'nextEvent', 'nextJob', 'votersSettledVersion'];
 
 function describeMap(message: ManagerMessage): string {
   if (message.kind !== 'map') return message.kind;

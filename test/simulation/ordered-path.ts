@@ -20,11 +20,11 @@ export class OrderedPath {
   readonly #from: string;
   readonly #to: string;
   readonly #modules: PathModules;
-  readonly #delayMsMax: number;
+  readonly #delayMsMax: () => number;
   #lastArrivalMs = 0;
   #waiting: (() => void)[] = [];
 
-  constructor(from: string, to: string, delayMsMax: number, modules: PathModules) {
+  constructor(from: string, to: string, delayMsMax: () => number, modules: PathModules) {
     this.#from = from;
     this.#to = to;
     this.#delayMsMax = delayMsMax;
@@ -33,7 +33,7 @@ export class OrderedPath {
 
   send(arrive: () => void): void {
     const { clock, random } = this.#modules;
-    const delayMs = 0.05 + random.fraction() * this.#delayMsMax;
+    const delayMs = 0.05 + random.fraction() * this.#delayMsMax();
     this.#lastArrivalMs = Math.max(clock.now() + delayMs, this.#lastArrivalMs);
     clock.after(this.#lastArrivalMs - clock.now(), () => {
       if (this.#waiting.length > 0 || this.#isBlocked()) this.#hold(arrive);

@@ -38,17 +38,32 @@ export function findLeaks(cluster: Cluster, state: State): string {
   return '';
 }
 
+/** What is left out of a comparison: copies that faults have spoilt and nobody has met since. */
+export interface KnownFlaws {
+  isDead(disk: number): boolean;
+  /** As `disk pg vVOLUME.LAYER/EXTENT`. */
+  readonly damaged: ReadonlySet<string>;
+}
+
 /** One sentence for each difference; the cluster must be whole and no request under way. */
-export async function compareReplicas(cluster: Cluster, state: State): Promise<string[]> {
+export async function compareReplicas(
+  cluster: Cluster,
+  state: State,
+  flaws: KnownFlaws,
+): Promise<string[]> {
   const stores = storesOf(cluster);
   const broken: string[] = [];
   for (const pg of state.facts.pgs.values()) {
     const copies = new Map<number, Map<string, string>>();
     for (const member of pg.inSync) {
       const store = stores.get(member);
+      if (flaws.isDead(member)) continue;
       if (store === undefined) broken.push(`d${member} of pg${pg.id} is not open`);
       else {
         const copy = await digestsOf(store, pg.id);
+        for (const address of copy.keys()) {
+          if (flaws.damaged.has(`${member} ${pg.id} ${address}`)) copy.set(address, DAMAGED);
+        }
         // The comparison itself may be the first to meet an injected error.
         if (store.failure === null) copies.set(member, copy);
       }
@@ -64,6 +79,7 @@ function compareCopies(pg: number, copies: ReadonlyMap<number, Map<string, strin
   for (const address of addresses) {
     const digests = [...copies].map(([disk, copy]) => `d${disk}: ${copy.get(address) ?? EMPTY}`);
     const distinct = new Set([...copies.values()].map((copy) => copy.get(address) ?? EMPTY));
+    distinct.delete(DAMAGED);
     if (distinct.size > 1) broken.push(`pg${pg} ${address} differs: ${digests.join(', ')}`);
   }
   return broken;
@@ -98,6 +114,7 @@ function entriesOf(store: ExtentStore, pg: number): ExtentEntry[] {
 
 /** Of an extent that reads as zeros, which may as well not be there. */
 const EMPTY = 'zeros';
+const DAMAGED = 'damaged by a fault';
 const ZEROS = Buffer.alloc(EXTENT_BYTES);
 
 async function digestsOf(store: ExtentStore, pg: number): Promise<Map<string, string>> {

@@ -83,9 +83,12 @@ class Run {
     this.#violations = violations;
     this.#onViolation = onViolation;
     const watch = new ManagerWatch(cluster.trace, onViolation);
-    cluster.onCommit = (state) => watch.onCommit(state);
-    cluster.onViolation = onViolation;
     this.#faults = new FaultDriver(cluster, options);
+    cluster.onCommit = (state) => {
+      watch.onCommit(state);
+      this.#faults.atlas.onCommit(state);
+    };
+    cluster.onViolation = onViolation;
     this.#administrator = new Administrator(cluster, options, onViolation);
   }
 
@@ -160,7 +163,7 @@ class Run {
     await this.#until('the last map is on every disk', watchKeptMaps(this.#cluster), MAP_MS_MAX);
     const { state } = this.#cluster;
     if (state === null) return;
-    const comparison = compareReplicas(this.#cluster, state);
+    const comparison = compareReplicas(this.#cluster, state, this.#faults.atlas.findFlaws());
     for (const broken of await this.#settled('replicas are compared', comparison, DRAIN_MS_MAX)) {
       this.#onViolation(broken);
     }

@@ -38,6 +38,7 @@ export class SimulatedControl {
   readonly #links = new Set<Link>();
   /** Longest time that one message takes. */
   delayMsMax = 2;
+  readonly #delay = (): number => this.delayMsMax;
 
   constructor(modules: PathModules) {
     this.#modules = modules;
@@ -72,7 +73,7 @@ export class SimulatedControl {
   dialer(host: string, clock: ProcessClock): ControlDialer {
     return {
       connect: (address, handlers) => {
-        const link = new Link(this.#modules, { host, address, clock }, handlers, this.delayMsMax);
+        const link = new Link(this.#modules, { host, address, clock }, handlers, this.#delay);
         this.#links.add(link);
         link.onGone = () => this.#links.delete(link);
         link.open(() => this.#servers.get(address));
@@ -100,8 +101,8 @@ export class SimulatedControl {
     done: (reply: GrantReply | null) => void,
   ): void {
     const to = hostOf(from.address);
-    const there = new OrderedPath(from.host, to, this.delayMsMax, this.#modules);
-    const back = new OrderedPath(to, from.host, this.delayMsMax, this.#modules);
+    const there = new OrderedPath(from.host, to, this.#delay, this.#modules);
+    const back = new OrderedPath(to, from.host, this.#delay, this.#modules);
     let isDone = false;
     const finish = (reply: GrantReply | null): void => {
       if (isDone || from.clock.isDead) return;
@@ -151,7 +152,7 @@ class Link implements ControlLink {
     modules: PathModules,
     place: LinkPlace,
     handlers: ControlLinkHandlers,
-    delayMsMax: number,
+    delayMsMax: () => number,
   ) {
     this.host = place.host;
     this.#place = place;

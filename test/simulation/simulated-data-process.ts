@@ -11,6 +11,7 @@ import type {
 } from '../../executor/data-plane.ts';
 import type { ExtentStore } from '../../executor/disk/extent-store.ts';
 import { openExtentStore } from '../../executor/disk/extent-store-open.ts';
+import type { StoreTuning } from '../../executor/disk/store-types.ts';
 import type { BlockDevice } from '../../executor/gateway/block-device.ts';
 import { NodeDataPlane } from '../../executor/node-data-plane.ts';
 import type { DiskId, NodeId } from '../../shared/base/ids.ts';
@@ -27,6 +28,7 @@ import type { Trace } from './trace.ts';
 export interface DataProcessModules {
   /** Of the machine: every process here runs at its pace. */
   readonly clock: Clock;
+  readonly tuning: Partial<StoreTuning>;
   readonly network: SimulatedNetwork;
   readonly trace: Trace;
   readonly watch: ClusterWatch;
@@ -302,6 +304,7 @@ export class SimulatedDataProcess implements DataPlane {
               uuid: disk.uuid,
               capacityBytes: disk.capacityBytes,
               create: true,
+              tuning: this.#modules.tuning,
               bootId: this.#modules.bootId(),
             },
             { disk: findDisk(disk.path), clock, log },

@@ -146,6 +146,11 @@ export class SimulatedDisk implements Disk {
     return this.#indexes.get(name)?.flipBit(keyStart, prng) ?? false;
   }
 
+  /** Offsets of the pages of the range that hold something, in order. */
+  pagesOf(name: string, offset: number, length: number): number[] {
+    return this.#files.get(name)?.pagesWithin(offset, length) ?? [];
+  }
+
   /** The file as it is on the platter and in the caches now; for tests. */
   bytesOf(name: string): Uint8Array {
     const file = present(this.#files.get(name), name);

@@ -25,6 +25,16 @@ export class SimulatedBytes {
     return this.#pages.size;
   }
 
+  /** Offsets of the pages of the range that hold something, in order. */
+  pagesWithin(offset: number, length: number): number[] {
+    const first = Math.ceil(offset / PAGE_BYTES);
+    const end = Math.floor((offset + length) / PAGE_BYTES);
+    return [...this.#pages.keys()]
+      .filter((page) => page >= first && page < end)
+      .sort((a, b) => a - b)
+      .map((page) => page * PAGE_BYTES);
+  }
+
   /** How many pages a write of this range would add. */
   pagesMissing(offset: number, length: number): number {
     let missing = 0;

@@ -12,15 +12,17 @@ import type {
 } from '../../shared/mesos/scheduler-messages.ts';
 import type { Clock } from '../../shared/ports.ts';
 import { ModelAgent } from '../unit/offers/agent-model.ts';
+import type {
+  AgentPlace,
+  MasterTask,
+  MesosSubscriber,
+  Registered,
+  Subscriber,
+} from './mesos-records.ts';
 import { OrderedPath } from './ordered-path.ts';
 import { type AgentMachine, isTerminal, SimulatedAgent } from './simulated-agent.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
 import type { Trace } from './trace.ts';
-
-export interface MesosSubscriber {
-  onEvent(event: SchedulerEvent): void;
-  onDisconnected(reason: string): void;
-}
 
 export interface MesosSubscription {
   call(call: SchedulerCall): void;
@@ -33,31 +35,6 @@ export interface MesosModules {
   readonly random: Prng;
   readonly network: SimulatedNetwork;
   readonly trace: Trace;
-}
-
-interface MasterTask {
-  readonly agent: Registered;
-  readonly executorId: string;
-  state: TaskState;
-  isOver: boolean;
-}
-
-interface Registered {
-  readonly agent: SimulatedAgent;
-  readonly model: ModelAgent;
-  /** Since when the master has not heard of it; null while it is connected. */
-  lostSinceMs: number | null;
-  isUnreachable: boolean;
-  offerId: string | null;
-  filteredUntilMs: number;
-  /** Set by faults: no word passes between master and agent. */
-  isCutOff: boolean;
-}
-
-interface Subscriber {
-  readonly handlers: MesosSubscriber;
-  readonly path: OrderedPath;
-  isOver: boolean;
 }
 
 export const MESOS_HOST = 'mesos';
@@ -77,6 +54,9 @@ export class SimulatedMesos {
   #subscriber: Subscriber | null = null;
   #frameworkId: string | null = null;
   #isSuppressed = true;
+  /** Longest time that a word between agents, master and scheduler takes. */
+  delayMsMax = DELAY_MS_MAX;
+  duplicateChance = DUPLICATE_CHANCE;
   /** What the master refused, for the end of a run. */
   readonly refused: string[] = [];
 
@@ -85,9 +65,13 @@ export class SimulatedMesos {
     this.#allocateLater();
   }
 
-  addAgent(hostname: string, resources: readonly Resource[], machine: AgentMachine): void {
+  addAgent(place: AgentPlace, resources: readonly Resource[], machine: AgentMachine): void {
     const { clock, random } = this.#modules;
+    const { hostname, zone } = place;
     const model = new ModelAgent(hostname, resources);
+    if (zone !== null) {
+      model.domain = { fault_domain: { region: { name: 'region' }, zone: { name: zone } } };
+    }
     const identity = { agentId: model.agentId, hostname };
     const agent = new SimulatedAgent(
       identity,
@@ -129,6 +113,12 @@ export class SimulatedMesos {
     if (entry !== undefined) entry.isCutOff = isCutOff;
   }
 
+  /** Words are quick again. */
+  calm(): void {
+    this.delayMsMax = DELAY_MS_MAX;
+    this.duplicateChance = DUPLICATE_CHANCE;
+  }
+
   /** Free resources are offered again, whatever was declined. */
   readonly reviveAll = (): void => {
     for (const entry of this.#agents.values()) entry.filteredUntilMs = 0;
@@ -137,8 +127,9 @@ export class SimulatedMesos {
   subscribe(handlers: MesosSubscriber, frameworkId: string | null): MesosSubscription {
     const { clock, random, network, trace } = this.#modules;
     const modules = { clock, random, network };
-    const path = new OrderedPath(MESOS_HOST, SCHEDULER_HOST, DELAY_MS_MAX, modules);
-    const up = new OrderedPath(SCHEDULER_HOST, MESOS_HOST, DELAY_MS_MAX, modules);
+    const delay = (): number => this.delayMsMax;
+    const path = new OrderedPath(MESOS_HOST, SCHEDULER_HOST, delay, modules);
+    const up = new OrderedPath(SCHEDULER_HOST, MESOS_HOST, delay, modules);
     const subscriber: Subscriber = { handlers, path, isOver: false };
     up.send(() => {
       if (subscriber.isOver) return;
@@ -375,7 +366,7 @@ export class SimulatedMesos {
   }
 
   #later(action: () => void): void {
-    this.#modules.clock.after(this.#modules.random.fraction() * DELAY_MS_MAX, action);
+    this.#modules.clock.after(this.#modules.random.fraction() * this.delayMsMax, action);
   }
 
   #onUpdate(entry: Registered, status: TaskStatus): void {
@@ -389,7 +380,7 @@ export class SimulatedMesos {
       }
     }
     this.#sendStatus(status);
-    if (this.#modules.random.chance(DUPLICATE_CHANCE)) this.#sendStatus(status);
+    if (this.#modules.random.chance(this.duplicateChance)) this.#sendStatus(status);
   }
 
   #onMessage(entry: Registered, executorId: string, data: Buffer): void {

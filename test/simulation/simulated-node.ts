@@ -2,6 +2,7 @@
  * One machine of the cluster: disks that outlive everything, a Mesos agent, and at most one container per
  * executor id with the production executor, node agent and data plane inside.
  */
+import type { StoreTuning } from '../../executor/disk/store-types.ts';
 import { Executor } from '../../executor/executor.ts';
 import { NodeAgent } from '../../executor/node-agent.ts';
 import { MapKeeper } from '../../executor/node-map-keeper.ts';
@@ -38,6 +39,9 @@ export interface NodeModules {
 
 export interface NodeOptions {
   readonly host: string;
+  /** Its fault domain, as Mesos names it; null for none. */
+  readonly zone: string | null;
+  readonly tuning: Partial<StoreTuning>;
   readonly diskCount: number;
   readonly diskMiB: number;
   readonly diskLatencyMs: number;
@@ -72,7 +76,7 @@ export class SimulatedNode {
       resources.push(mount(path, options.diskMiB));
       this.disks.set(path, this.#makeDisk(path));
     }
-    modules.mesos.addAgent(options.host, resources, this);
+    modules.mesos.addAgent({ hostname: options.host, zone: options.zone }, resources, this);
   }
 
   get bootId(): string {
@@ -266,6 +270,7 @@ class Container implements ContainerHooks {
     const log = trace.log(host);
     const dataPlane = new SimulatedDataProcess(host, clusterId, this.clock, {
       clock: this.#place.node.clock,
+      tuning: this.#options.tuning,
       network,
       trace,
       watch,

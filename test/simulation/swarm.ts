@@ -2,30 +2,42 @@
  * What one seed means: size of the cluster, workload, and a subset of the faults. Random subsets find
  * more than everything at once: a fault that is always there hides what happens without it.
  */
+import type { StoreTuning } from '../../executor/disk/store-types.ts';
 import { Prng } from '../../shared/base/prng.ts';
-import { MiB } from '../../shared/base/units.ts';
+import { KiB, MiB } from '../../shared/base/units.ts';
 import type { ClusterOptions } from './cluster.ts';
 
+/** Each is described where it is made (network-, process-, disk- and mesos-faults.ts). */
 export const FAULT_KINDS = [
-  /** Resets all connections between two hosts, or a control link. */
   'connection-loss',
-  /** Nothing passes from one host to another, in one direction. */
   'one-way-partition',
-  /** One host and all others, both ways. */
   'isolation',
+  'group-partition',
+  'message-delay',
+  'clog',
   'data-process-crash',
+  'data-process-stop',
   'executor-crash',
+  'executor-stop',
   'power-loss',
+  'clock-pace',
   'scheduler-restart',
+  'scheduler-gone',
   'store-stall',
-  /** A disk answers nothing for seconds. */
+  'leadership-loss',
   'disk-stall',
-  /** A disk fails for good. */
+  'disk-slow',
   'disk-error',
-  /** No word passes between the Mesos master and one agent. */
+  'disk-hang',
+  'disk-full',
+  'index-rot',
+  'bit-rot',
+  'latent-error',
+  'lost-write',
+  'misdirected-write',
   'agent-cut-off',
-  /** The subscription of the scheduler breaks. */
   'mesos-disconnect',
+  'mesos-delay',
 ] as const;
 
 export type FaultKind = (typeof FAULT_KINDS)[number];
@@ -43,8 +55,12 @@ export const MISSING = {
   quickPowerLoss: true,
   /** Power loss of all nodes at once: un-flushed writes may be lost, which the history does not model yet. */
   blackout: true,
-  /** Scrub and repair of rotten bits in cold data. */
-  bitRot: true,
+  /** Scrub in every run: damage to data that nobody reads is left out of the last comparison. */
+  scrub: true,
+  /** A disk that never answers again is not taken out: drawn with `--faults disk-hang` only. */
+  hungDisk: true,
+  /** After a full file system the last map is not written again: drawn with `--faults disk-full` only. */
+  fullDisk: true,
 } as const;
 
 export interface SwarmOptions {
@@ -76,50 +92,74 @@ export interface SwarmOverrides {
 }
 
 export function drawOptions(seed: number, overrides: SwarmOverrides = {}): SwarmOptions {
-  const random = new Prng(`swarm ${seed}`);
-  const nodeCount = random.between(3, 6);
-  const replicas = random.pick([2, 2, 2, 3]);
-  const faults = FAULT_KINDS.filter(() => random.chance(0.4));
-  const faultPhaseMs = random.between(15_000, 90_000);
-  const isBusy = random.chance(0.5);
-  const options: SwarmOptions = {
-    seed,
-    cluster: {
-      seed,
-      nodeCount,
-      disksPerNode: random.pick([1, 1, 2]),
-      diskMiB: 2_048,
-      pgCount: random.pick([4, 8, 16]),
-      networkDelayMsMax: random.pick([0.3, 1, 1, 20]),
-      diskLatencyMs: random.pick([0.1, 0.3, 2]),
-      clockSkew: random.pick([0, 0, 0.005]),
-      rebuildAfterMs: random.pick([5_000, 20_000, 60_000]),
-    },
-    replicas,
-    volumeCount: random.between(1, 3),
-    volumeBytes: random.pick([4, 32, 64]) * MiB,
-    cellBytes: random.pick([64, 512, 512, 4096]),
-    depth: random.pick([1, 4, 8]),
-    thinkMs: isBusy ? 20 : 60,
-    gatewayNodes: random.between(1, 2),
-    faultPhaseMs,
-    faultIntervalMs: random.pick([700, 2_500, 8_000]),
-    faults,
-    isPowerLossQuick: overrides.isPowerLossQuick ?? !MISSING.quickPowerLoss,
-    commandIntervalMs: random.pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
-  };
+  const root = new Prng(`swarm ${seed}`);
+  // One generator per choice: a new choice leaves all others as they were.
+  const draw = (what: string): Prng => root.fork(what);
+  const faultPhaseMs = draw('phase').between(15_000, 90_000);
+  const faults = FAULT_KINDS.filter((kind) => {
+    return !UNDRAWN.includes(kind) && draw(kind).chance(FAULT_CHANCE);
+  });
   return {
-    ...options,
-    ...(overrides.faults === undefined ? {} : { faults: overrides.faults }),
-    ...(overrides.isShort === true ? { faultPhaseMs: 8_000 + (faultPhaseMs % 10_000) } : {}),
-    ...(overrides.thinkMs === undefined ? {} : { thinkMs: overrides.thinkMs }),
+    seed,
+    cluster: drawCluster(seed, draw),
+    replicas: draw('replicas').pick([1, 2, 2, 2, 2, 3, 3]),
+    volumeCount: draw('volumes').between(1, 3),
+    volumeBytes: draw('volume size').pick([4, 32, 64]) * MiB,
+    cellBytes: draw('cell').pick([64, 512, 512, 4096]),
+    depth: draw('depth').pick([1, 4, 8]),
+    thinkMs: overrides.thinkMs ?? draw('think').pick([20, 60, 200]),
+    gatewayNodes: draw('gateways').between(1, 3),
+    faultPhaseMs: overrides.isShort === true ? 8_000 + (faultPhaseMs % 10_000) : faultPhaseMs,
+    faultIntervalMs: draw('interval').pick([300, 1_000, 2_500, 8_000]),
+    faults: overrides.faults ?? faults,
+    isPowerLossQuick: overrides.isPowerLossQuick ?? !MISSING.quickPowerLoss,
+    commandIntervalMs: draw('commands').pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
   };
 }
+
+const UNDRAWN: readonly FaultKind[] = [
+  ...(MISSING.hungDisk ? (['disk-hang'] as const) : []),
+  ...(MISSING.fullDisk ? (['disk-full'] as const) : []),
+];
+
+/** About a dozen kinds per seed, out of all. */
+const FAULT_CHANCE = 0.35;
+
+function drawCluster(seed: number, draw: (what: string) => Prng): ClusterOptions {
+  return {
+    seed,
+    nodeCount: draw('nodes').pick([3, 3, 4, 4, 5, 5, 6, 7, 9]),
+    zoneCount: draw('zones').pick([0, 0, 0, 3]),
+    disksPerNode: draw('disks').pick([1, 1, 2]),
+    diskMiB: 2_048,
+    pgCount: draw('pgs').pick([4, 8, 16]),
+    networkDelayMsMax: draw('network').pick([0.3, 1, 1, 20]),
+    diskLatencyMs: draw('latency').pick([0.1, 0.3, 2]),
+    clockSkew: draw('skew').pick([0, 0, 0.005, 0.02]),
+    rebuildAfterMs: draw('rebuild').pick([5_000, 20_000, 60_000]),
+    tuning: draw('tuning').pick([{}, {}, TINY_JOURNAL, TINY_CACHES]),
+  };
+}
+
+/** Checkpoints and rotations all the time. */
+const TINY_JOURNAL: Partial<StoreTuning> = {
+  journalCheckpointBytes: 16 * KiB,
+  journalBytesMax: 512 * KiB,
+};
+
+/** Tables come and go, every write takes the long way, slabs are synced all the time. */
+const TINY_CACHES: Partial<StoreTuning> = {
+  tableCacheCount: 4,
+  pinnedTablesMax: 2,
+  syncWriteBytesMax: 4 * KiB,
+  backgroundSyncBytes: 64 * KiB,
+};
 
 export function describeOptions(options: SwarmOptions): string {
   const { cluster } = options;
   return [
-    `nodes=${cluster.nodeCount}x${cluster.disksPerNode} gateways=${options.gatewayNodes}`,
+    `nodes=${cluster.nodeCount}x${cluster.disksPerNode} zones=${cluster.zoneCount}`,
+    `gateways=${options.gatewayNodes} tuning=${Object.keys(cluster.tuning)[0] ?? 'normal'}`,
     `replicas=${options.replicas} pgs=${cluster.pgCount}`,
     `volumes=${options.volumeCount}x${options.volumeBytes / MiB}MiB cell=${options.cellBytes}`,
     `depth=${options.depth} think=${options.thinkMs}ms net<=${cluster.networkDelayMsMax}ms`,

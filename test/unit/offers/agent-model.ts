@@ -14,6 +14,7 @@ export class ModelAgent {
   agentId: string;
   attributes: Readonly<Record<string, string>> = {};
   unavailability: Offer['unavailability'];
+  domain: Offer['domain'];
   free: Resource[];
   /** Resources of running tasks, and of executors under their executor id. */
   readonly tasks = new Map<string, TaskInfo>();
@@ -41,6 +42,7 @@ export class ModelAgent {
       })),
       executor_ids: [...this.executors.keys()].map((value) => ({ value })),
       unavailability: this.unavailability,
+      domain: this.domain,
       allocation_info: { role: ROLE },
     };
   }

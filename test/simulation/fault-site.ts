@@ -1,0 +1,37 @@
+/** What a fault gets to work with (fault-driver.ts), and what it is. */
+import type { Prng } from '../../shared/base/prng.ts';
+import type { Cluster } from './cluster.ts';
+import type { FaultAtlas } from './fault-atlas.ts';
+import type { SimulatedNode } from './simulated-node.ts';
+import type { SwarmOptions } from './swarm.ts';
+
+export interface FaultSite {
+  readonly cluster: Cluster;
+  readonly options: SwarmOptions;
+  readonly atlas: FaultAtlas;
+  /** Of this kind of fault alone. */
+  readonly random: Prng;
+  /** Calls `undo` after `ms`, or earlier when everything is healed. */
+  during(ms: number, undo: () => void): void;
+}
+
+/** Brings about one fault; returns what it did, for the trace, or null when it is not safe now. */
+export type Fault = (site: FaultSite) => string | null;
+
+export function pickNode({ cluster, random }: FaultSite): SimulatedNode {
+  return random.pick(cluster.nodes);
+}
+
+/** The nodes count as out of reach until the time is over; then `undo` ends what made them so. */
+export function takeAway(
+  site: FaultSite,
+  nodes: readonly SimulatedNode[],
+  ms: number,
+  undo: () => void,
+): void {
+  const ends = nodes.map((node) => site.atlas.beginAway(node));
+  site.during(ms, () => {
+    undo();
+    for (const end of ends) end();
+  });
+}
