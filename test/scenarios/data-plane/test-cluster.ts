@@ -65,6 +65,8 @@ export interface TestNode {
   clock: ProcessClock;
   readonly devices: Map<number, BlockDevice>;
   urgentCount: number;
+  /** How often the machine was started. */
+  boots: number;
 }
 
 export class TestCluster {
@@ -227,6 +229,7 @@ export class TestCluster {
               uuid: assignment.uuid,
               capacityBytes: assignment.capacityBytes,
               create: true,
+              bootId: `boot ${node.boots}`,
             },
             { disk: node.simulatedDisk, clock: node.clock, log },
           );
@@ -265,6 +268,7 @@ export class TestCluster {
   crash(index: number, kind: 'process' | 'power' = 'process'): void {
     const node = this.node(index);
     node.clock.isDead = true;
+    if (kind === 'power') node.boots += 1;
     this.network.host(`host${node.id}`).crash(kind === 'power');
     node.simulatedDisk.crash(kind);
     node.store = null;
@@ -302,6 +306,7 @@ export class TestCluster {
       clock: new ProcessClock(this.clock),
       devices: new Map(),
       urgentCount: 0,
+      boots: 1,
     });
   }
 }
