@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { waitFor } from '../../../dev/demo/api-client.ts';
 import type { EventView } from '../../../shared/model/api-views.ts';
+import type { ExplainView } from '../../../shared/model/explanation-view.ts';
 import { NBD_ERROR } from '../../../shared/wire/nbd.ts';
 import { NbdClient } from '../../chaos/nbd-client.ts';
 import { VerifyingClient } from '../../chaos/verifying-client.ts';
@@ -104,7 +105,7 @@ describe('cluster: what must survive', function () {
       expect(said.message).to.match(/\bv\d+\b/);
     });
 
-    it('on all replicas: EIO for that block and nothing else, a new write heals it', async () => {
+    it('on all replicas: EIO for that block and nothing else, explain says it, a new write heals it', async () => {
       for (const copy of findCopies()) flipBit(copy);
       expect((await client.read(offset, BLOCK)).error).to.equal(NBD_ERROR.io);
       for (const place of [offset - BLOCK, offset + BLOCK]) {
@@ -113,10 +114,19 @@ describe('cluster: what must survive', function () {
         expect(answer.data?.equals(neighbour), `what is read at ${place}`).to.equal(true);
       }
       expect((await waitForEvent('block.lost')).message).to.contain('extent 3');
+      const explained = await waitFor('explain to say it', PATIENCE_MS, async () => {
+        const { explanations } = await cluster.api.get<ExplainView>('/explain/rotten');
+        return explanations.find((one) => JSON.stringify(one).includes('extent 3')) ?? null;
+      });
+      expect(explained.action).not.to.equal('');
       expect((await client.write(offset, good)).error).to.equal(0);
       const answer = await client.read(offset, BLOCK);
       expect(answer.error).to.equal(0);
       expect(answer.data?.equals(good)).to.equal(true);
+      await waitFor('the volume to be green', PATIENCE_MS, async () => {
+        const { explanations } = await cluster.api.get<ExplainView>('/explain/rotten');
+        return explanations.length === 0 ? true : null;
+      });
     });
 
     interface Copy {
