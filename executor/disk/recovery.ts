@@ -53,6 +53,9 @@ export interface Replayed {
   readonly undoneBlocks: number;
 }
 
+/** A file per second for 68 years: a higher number was never given, and the next ones must fit as well. */
+const JOURNAL_FILES_MAX = 2 ** 31;
+
 /** Fills the catalog, epochs and generations; returns the first journal file still needed. Throws `corrupt`. */
 export function loadIndex(books: Books): number {
   const { index, catalog } = books;
@@ -79,6 +82,10 @@ export function loadIndex(books: Books): number {
   if (first === null) return 1;
   const number = decodeNumber(first);
   if (number === null) throw new StorageError('corrupt', 'Index entry of the journal is damaged');
+  if (number === 0 || number > JOURNAL_FILES_MAX) {
+    const allowed = `1 to ${JOURNAL_FILES_MAX}`;
+    throw new StorageError('corrupt', `Index names journal file "${number}", expected ${allowed}`);
+  }
   return number;
 }
 

@@ -56,7 +56,7 @@ export function sealHeader(bytes: Buffer): void {
 }
 
 /** A hostile value in any field behind the magic, or another body with a right checksum. */
-function forgeField(bytes: Buffer, prng: Prng): void {
+export function forgeField(bytes: Buffer, prng: Prng): void {
   if (prng.chance(0.2) && bytes.length > DATA_HEADER_BYTES) {
     const at = prng.between(DATA_HEADER_BYTES, bytes.length - 1);
     bytes[at] = prng.below(256);

@@ -14,6 +14,7 @@ const MAKERS: Readonly<Record<string, Make>> = {
   frame: async () => (await import('./target-data.ts')).frameTarget(),
   resync: async () => (await import('./target-data.ts')).resyncTarget(),
   replica: async () => (await import('./target-replica.ts')).replicaTarget(),
+  gateway: async () => (await import('./target-gateway.ts')).gatewayTarget(),
   'socket-onread': async () => (await import('./target-socket.ts')).socketTarget('onread'),
   'socket-data': async () => (await import('./target-socket.ts')).socketTarget('data'),
   'control-node': control,
