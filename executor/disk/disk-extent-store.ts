@@ -7,6 +7,7 @@ import { BlockReader } from './block-reader.ts';
 import { BlockWriter } from './block-writer.ts';
 import { Checkpoint } from './checkpoint.ts';
 import { ChecksumRebuilder } from './checksum-rebuilder.ts';
+import type { DiskWatch } from './disk-watch.ts';
 import { ROW } from './extent-catalog.ts';
 import { ExtentCleaner } from './extent-cleaner.ts';
 import { ExtentHealer } from './extent-healer.ts';
@@ -52,6 +53,7 @@ export class DiskExtentStore implements ExtentStore {
   readonly #healer: ExtentHealer;
   readonly #remover: ExtentRemover;
   readonly #maps: MapFiles;
+  #watch: DiskWatch | null = null;
   #isClosing = false;
   #closed: Promise<void> | null = null;
 
@@ -317,8 +319,16 @@ export class DiskExtentStore implements ExtentStore {
     this.#core.syncJournal(done);
   }
 
+  /** From now on a device that does not answer fails the store. */
+  watchedBy(watch: DiskWatch): void {
+    this.#watch = watch;
+    watch.onHung((failure) => this.#core.fail('Waiting for the device', failure));
+    this.#core.onFailure(() => watch.stop());
+  }
+
   async #close(): Promise<void> {
     this.#isClosing = true;
+    this.#watch?.stop();
     const isQuiet = await this.#settle();
     if (isQuiet && this.#core.failure === null) {
       try {

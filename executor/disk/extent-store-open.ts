@@ -8,6 +8,7 @@ import { EXTENT_BYTES, formatBytes } from '../../shared/base/units.ts';
 import type { Disk, DiskIndex, IndexChange } from '../../shared/ports.ts';
 import { DiskError } from '../../shared/ports.ts';
 import { DiskExtentStore } from './disk-extent-store.ts';
+import { DiskWatch } from './disk-watch.ts';
 import { ExtentCatalog } from './extent-catalog.ts';
 import type { ExtentStore } from './extent-store.ts';
 import { Journal } from './journal.ts';
@@ -53,11 +54,35 @@ export async function openExtentStore(
   }
   try {
     claim(options, modules.disk);
-    return await open(options, modules, slotCount);
+    return await openWatched(options, modules, slotCount);
   } catch (error) {
     if (!(error instanceof DiskError)) throw error;
     const what = `Opening the store on "${modules.disk.path}" failed: ${describeError(error)}`;
     throw new StorageError('disk-failed', what, { code: error.code }, error);
+  }
+}
+
+/** A device that does not answer fails the opening, and later the store. */
+async function openWatched(
+  options: StoreOptions,
+  modules: StoreModules,
+  slotCount: number,
+): Promise<ExtentStore> {
+  const watch = new DiskWatch(modules.disk, modules.clock);
+  const opening = open(options, modules, slotCount);
+  try {
+    const what = `Opening the store on "${modules.disk.path}"`;
+    const store = await watch.guard(opening, what);
+    store.watchedBy(watch);
+    return store;
+  } catch (error) {
+    watch.stop();
+    // Should the device come back after all, nobody waits for the store any more.
+    opening.then(
+      (store) => store.close(),
+      () => undefined,
+    );
+    throw error;
   }
 }
 
@@ -98,7 +123,7 @@ async function open(
   options: StoreOptions,
   modules: StoreModules,
   slotCount: number,
-): Promise<ExtentStore> {
+): Promise<DiskExtentStore> {
   const { disk, clock, log } = modules;
   const tuning = { ...DEFAULT_TUNING, ...options.tuning };
   const catalog = new ExtentCatalog();

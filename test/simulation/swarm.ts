@@ -57,8 +57,6 @@ export const MISSING = {
   blackout: true,
   /** Scrub in every run: damage to data that nobody reads is left out of the last comparison. */
   scrub: true,
-  /** A disk that never answers again is not taken out: drawn with `--faults disk-hang` only. */
-  hungDisk: true,
   /** After a full file system the last map is not written again: drawn with `--faults disk-full` only. */
   fullDisk: true,
 } as const;
@@ -117,10 +115,7 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
   };
 }
 
-const UNDRAWN: readonly FaultKind[] = [
-  ...(MISSING.hungDisk ? (['disk-hang'] as const) : []),
-  ...(MISSING.fullDisk ? (['disk-full'] as const) : []),
-];
+const UNDRAWN: readonly FaultKind[] = [...(MISSING.fullDisk ? (['disk-full'] as const) : [])];
 
 /** About a dozen kinds per seed, out of all. */
 const FAULT_CHANCE = 0.35;

@@ -358,6 +358,28 @@ describe('extent store: disk errors', () => {
     expect(store.failure).to.match(/EIO/);
   });
 
+  it('store: a device that does not answer, fails after a while and not before', async () => {
+    const fixture = new StoreFixture();
+    const store = await fixture.open();
+    fixture.disk.stall();
+    await fixture.idle(25_000);
+    fixture.disk.resume();
+    await fixture.idle(60_000);
+    expect(store.failure).to.equal(null);
+    fixture.disk.hang();
+    await fixture.idle(60_000);
+    expect(store.failure).to.match(/has not answered a write for 40000 ms/);
+  });
+
+  it('store: a device that does not answer, cannot be opened', async () => {
+    const fixture = new StoreFixture();
+    await fixture.open();
+    fixture.disk.crash('process');
+    fixture.disk.hang();
+    const message = await fixture.open().catch((error: Error) => error.message);
+    expect(message).to.match(/Opening the store .* failed: .* has not answered/);
+  });
+
   it('store: EIO in the slab, fails with a reason, and every later call with it', async () => {
     const fixture = new StoreFixture();
     const store = await fixture.open();
