@@ -15,6 +15,7 @@ import { addNodeCommand } from './node.ts';
 import { addPgCommand } from './pg.ts';
 import { addPoolCommand } from './pool.ts';
 import { addRecoverCommand } from './recover.ts';
+import { addRescueCommand } from './rescue.ts';
 import { addStatusCommand } from './status.ts';
 import { addVolumeCommand } from './volume.ts';
 
@@ -83,6 +84,7 @@ function createParser(): GlobalArgv {
     addJobCommand,
     addEventsCommand,
     addRecoverCommand,
+    addRescueCommand,
     addDevCommand,
     addDemoCommand,
   ];

@@ -30,9 +30,11 @@ Executors and disks go on meanwhile; volumes stay attached. In this order:
   2. cistern recover --from-executors --executor HOST:PORT --plan     shows what would be written
   3. the same without --plan                                          writes it
   4. Start the scheduler on that directory, with the same --name and --master as before.
-One executor is enough: it names the others. Its address is in its log
-("Answering grants and recoveries"); or name a disk of any node with --from: the map that lies there
-has all addresses. Nothing is guessed: what cannot be told is refused, with the reason.`;
+
+One executor is enough: it names the others. Its address is in its log ("Answering
+grants and recoveries"); or name a disk of any node with --from: the map that lies
+there has all addresses. Nothing is guessed: what cannot be told is refused, with
+the reason and what to do about it.`;
 
 export function addRecoverCommand(parser: GlobalArgv): GlobalArgv {
   return parser.command(
@@ -41,6 +43,8 @@ export function addRecoverCommand(parser: GlobalArgv): GlobalArgv {
     (recover) =>
       recover
         .usage(HELP)
+        // Several executors and directories: elsewhere the last of several words counts.
+        .parserConfiguration({ 'duplicate-arguments-array': true })
         .option('from-executors', {
           type: 'boolean',
           default: false,
@@ -108,6 +112,7 @@ async function recoverCluster(cli: Cli, args: RecoverArgs): Promise<number> {
       choices: {
         acceptedMissing: readNodes(args.acceptMissing),
         isDoubtAccepted: args.acceptDoubt,
+        nowMs: cli.now,
       },
       isPlanOnly: args.plan,
     },
@@ -184,8 +189,16 @@ function renderPlan(cli: Cli, plan: RecoveryPlan): string {
     '',
     changes.length === 0
       ? 'All members, epochs and generations as in the map.'
-      : `Not as in the map:\n${changes.map((change) => `  ${change}`).join('\n')}`,
+      : `Not as in the map:\n${some(changes).join('\n')}`,
   ].join('\n');
+}
+
+const CHANGES_SHOWN = 20;
+
+function some(changes: readonly string[]): readonly string[] {
+  const shown = changes.slice(0, CHANGES_SHOWN).map((change) => `  ${change}`);
+  const rest = changes.length - shown.length;
+  return rest > 0 ? [...shown, `  and ${rest} more; --json has them all`] : shown;
 }
 
 function when(wallMs: number): string {

@@ -19,6 +19,8 @@ export interface Choices {
   readonly acceptedMissing: readonly NodeId[];
   /** Take the likeliest members of PGs whose last change nobody remembers, and drop unknown volumes. */
   readonly isDoubtAccepted: boolean;
+  /** Milliseconds since 1970, for the record. */
+  readonly nowMs: number;
 }
 
 export interface Refusal {
@@ -87,7 +89,7 @@ export function decideRecovery(witnesses: readonly Witness[], choices: Choices):
   const judgements = judgePgs(newest.map, witnesses, missing, choices, refusals);
   refuseUnknownVolumes(newest.map, witnesses, choices, refusals);
   if (refusals.length > 0) return { kind: 'refused', refusals };
-  return makePlan({ newest, facts, missing, judgements, witnesses });
+  return makePlan({ newest, facts, missing, judgements, witnesses, nowMs: choices.nowMs });
 }
 
 /** The newest map; refuses two clusters, two histories, two contents of one version, and no map at all. */
@@ -231,6 +233,7 @@ interface Ingredients {
   readonly missing: readonly NodeId[];
   readonly judgements: readonly PgJudgement[];
   readonly witnesses: readonly Witness[];
+  readonly nowMs: number;
 }
 
 function makePlan(ingredients: Ingredients): RecoveryPlan {
@@ -258,6 +261,7 @@ function makePlan(ingredients: Ingredients): RecoveryPlan {
     nextJob: cluster.nextJob + HISTORY_LEAP,
     nextEvent: cluster.nextEvent + HISTORY_LEAP,
   });
+  recordRecovery(facts, map, ingredients.nowMs);
   const sources = witnesses
     .filter(({ known }) => known?.map.version === map.version)
     .map(({ source }) => source);
@@ -280,6 +284,18 @@ function makePlan(ingredients: Ingredients): RecoveryPlan {
     changes,
     entries: facts.entries(() => false),
   };
+}
+
+/** The first event of the new store. */
+function recordRecovery(facts: Facts, map: ClusterMap, nowMs: number): void {
+  facts.events.put({
+    id: facts.allocate('nextEvent'),
+    atMs: nowMs,
+    severity: 'warning',
+    kind: 'cluster.recovered',
+    message: `The metadata store was recovered from map ${map.version} of term ${map.term}, which executors and disks had kept`,
+    subject: 'cluster',
+  });
 }
 
 /** As the map has it (its `minInSync` is the family's), with the members and the epoch as judged. */

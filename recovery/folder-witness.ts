@@ -38,8 +38,9 @@ export async function hearFolder(
   const { clusterId, diskId: number, uuid } = folder.superblock;
   const id = diskId(number);
   const problems = opened.problems.map((problem) => `"${folder.path}": ${problem}`);
+  // Without its journal it may have forgotten the last epochs.
   const memory =
-    store === null
+    store === null || opened.isOutdated
       ? null
       : {
           id,

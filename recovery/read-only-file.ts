@@ -7,9 +7,7 @@ import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
 import { BLOCK_BYTES } from '../shared/base/units.ts';
 import { toDiskError } from '../shared/node/linux-file.ts';
 import { DiskError, type DiskFailure, type DiskFile } from '../shared/ports.ts';
-
-/** What an unreadable block looks like. */
-export const UNREADABLE_BLOCK = Buffer.alloc(BLOCK_BYTES, 'cistern: this block cannot be read. ');
+import { UNREADABLE_BLOCK } from './block-choice.ts';
 
 export class ReadOnlyFile implements DiskFile {
   readonly #fd: number;

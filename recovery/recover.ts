@@ -2,15 +2,12 @@
  * `cistern recover`: hears executors and disks, decides, and writes the new metadata store. What it does
  * to the world is one transaction in an empty directory; everything before only reads.
  */
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { seedEmbeddedStore } from '../scheduler/metadata/embedded.ts';
-import { StorageError } from '../shared/base/errors.ts';
 import { loadControlCodec } from '../shared/node/control-codec.ts';
 import { type Choices, type Decision, decideRecovery } from './decision.ts';
 import { hearExecutors } from './executor-witness.ts';
 import { hearFolder, peekMap } from './folder-witness.ts';
+import { findProtoDirectory } from './proto-directory.ts';
 import { findStores, type StoreFolder } from './store-folders.ts';
 import type { Witness } from './witness.ts';
 
@@ -77,14 +74,4 @@ function unheardOf(
 ): readonly StoreFolder[] {
   const heard = new Set(witnesses.flatMap(({ disks }) => disks.map(({ uuid }) => uuid)));
   return stores.filter(({ superblock }) => !heard.has(superblock.uuid));
-}
-
-/** `proto/` lies some levels above the compiled module. */
-export function findProtoDirectory(): string {
-  const start = dirname(fileURLToPath(import.meta.url));
-  for (let folder = start; folder !== dirname(folder); folder = dirname(folder)) {
-    const candidate = join(folder, 'proto');
-    if (existsSync(join(candidate, 'cistern', 'control.proto'))) return candidate;
-  }
-  throw new StorageError('not-found', `No folder "proto" above "${start}"`);
 }

@@ -5,6 +5,15 @@
  */
 import { constants, cpSync, existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import {
+  decodeEntry,
+  decodeEntryKey,
+  decodeNumber,
+  decodeNumberKey,
+  decodeTable,
+  encodeTable,
+  TABLE_BYTES,
+} from '../executor/disk/index-records.ts';
 import { LinuxDisk } from '../shared/node/linux-disk.ts';
 import { toDiskError } from '../shared/node/linux-file.ts';
 import type { Disk, DiskFile, DiskIndex } from '../shared/ports.ts';
@@ -16,6 +25,8 @@ const COPIED = /^(superblock\.json|index|journal|map-[ab])$/;
 
 export class RescueDisk implements Disk {
   readonly path: string;
+  /** Records of the index that were damaged and left out, by key in hexadecimal. */
+  readonly damaged = new Set<string>();
   readonly #copy: LinuxDisk;
 
   /** `scratch`: an empty folder for the copies, removed by the caller. Throws `DiskError`. */
@@ -45,7 +56,12 @@ export class RescueDisk implements Disk {
   }
 
   openIndex(name: string): DiskIndex {
-    return this.#copy.openIndex(name);
+    return tolerant(this.#copy.openIndex(name), this.damaged);
+  }
+
+  /** For a store whose journal is damaged: it opens as of its last checkpoint. */
+  dropJournal(): void {
+    for (const name of this.#copy.list()) if (name.startsWith('journal/')) this.#copy.remove(name);
   }
 
   exists(name: string): boolean {
@@ -82,4 +98,39 @@ export class RescueDisk implements Disk {
     if (!existsSync(folder)) return [];
     return readdirSync(folder).map((name) => `${SLABS}/${name}`);
   }
+}
+
+/** Tables of extents are kept apart from their entries, under the same numbers. */
+const ENTRY_LETTER = 'e'.charCodeAt(0);
+const TABLE_LETTER = 't'.charCodeAt(0);
+
+/**
+ * Leaves out what is damaged, so that one bad record costs its extent and not the disk. A damaged table
+ * reads as an empty one: `damaged` names it, and whoever reads the extent asks there first.
+ */
+function tolerant(index: DiskIndex, damaged: Set<string>): DiskIndex {
+  const note = (key: Uint8Array): void => {
+    damaged.add(Buffer.from(key).toString('hex'));
+  };
+  return {
+    get(key) {
+      const value = index.get(key);
+      if (value === null || key[0] !== TABLE_LETTER) return value;
+      if (decodeTable(value, new Uint8Array(TABLE_BYTES))) return value;
+      note(key);
+      return encodeTable(new Uint8Array(TABLE_BYTES));
+    },
+    *range(from, to) {
+      for (const entry of index.range(from, to)) {
+        const isNumber = from[0] !== ENTRY_LETTER;
+        const isWhole = isNumber
+          ? decodeNumberKey(entry.key) !== null && decodeNumber(entry.value) !== null
+          : decodeEntryKey(entry.key) !== null && decodeEntry(entry.value) !== null;
+        if (isWhole) yield entry;
+        else note(entry.key);
+      }
+    },
+    commit: (changes, done) => index.commit(changes, done),
+    close: () => index.close(),
+  };
 }

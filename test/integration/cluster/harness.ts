@@ -77,7 +77,7 @@ export class TestCluster {
     this.paths = devPaths(directory);
     this.#place = { directory, report: () => undefined };
     // Mocha may be interrupted: then nothing else runs.
-    this.#onExit = () => this.#killEverything();
+    this.#onExit = () => this.killEverything();
     process.on('exit', this.#onExit);
   }
 
@@ -108,7 +108,7 @@ export class TestCluster {
   async close(): Promise<void> {
     for (const run of this.#fios) run.stop();
     await devDown({ ...this.#place, isPurge: false }).catch(() => undefined);
-    this.#killEverything();
+    this.killEverything();
     process.off('exit', this.#onExit);
     if (process.env['CISTERN_TEST_KEEP'] === undefined) {
       rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
@@ -117,7 +117,8 @@ export class TestCluster {
     }
   }
 
-  #killEverything(): void {
+  /** SIGKILL for all: supervisor, Mesos, scheduler, executors, clients. */
+  killEverything(): void {
     for (const pid of processesOf(this.directory)) signalQuietly(pid, 'SIGKILL');
   }
 

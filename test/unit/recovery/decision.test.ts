@@ -7,7 +7,7 @@ import { diskId, nodeId, pgId, volumeId } from '../../../shared/base/ids.ts';
 import type { ClusterMap, MapPg } from '../../../shared/model/cluster-map.ts';
 import type { DiskMemory } from '../../../shared/model/recall.ts';
 
-const CAUTIOUS: Choices = { acceptedMissing: [], isDoubtAccepted: false };
+const CAUTIOUS: Choices = { acceptedMissing: [], isDoubtAccepted: false, nowMs: 5_000 };
 const PG = pgId(0);
 
 interface Shape {
