@@ -1,5 +1,6 @@
 /** What a running job waits for, when it does not get on, and how a job ended that did not succeed. */
 import { formatDisk, formatJob, formatPg } from '../../shared/base/ids.ts';
+import { formatDuration } from '../../shared/base/units.ts';
 import type { JobView } from '../../shared/model/api-views.ts';
 import { explainMesos } from './explain-mesos.ts';
 import { MOVE_WAITS } from './explain-pg.ts';
@@ -14,6 +15,7 @@ import {
   type Scene,
   WAIT,
 } from './explanation.ts';
+import { stuckSinceMs } from './job-progress.ts';
 import { moveKind } from './jobs.ts';
 import { familyOf } from './members.ts';
 import type { WaitReason } from './move-plan.ts';
@@ -71,7 +73,8 @@ function explainMoves(scene: Scene, job: JobRecord): Explained {
     sinceMs: null,
   }));
   const causes = [...errors, ...waitFacts, reason];
-  if (running > 0 && errors.length < running) {
+  const stuckMs = stuckSinceMs(scene.state, job.id, scene.now);
+  if (running > 0 && errors.length < running && stuckMs === null) {
     return {
       severity: 'notice',
       message: `${title(job)} runs: ${left} of ${job.movesTotal} replicas are left, ${running} are being copied`,
@@ -90,9 +93,14 @@ function explainMoves(scene: Scene, job: JobRecord): Explained {
           ...WAIT,
         }
       : { byMs: null, ...WAIT, ...MOVE_WAITS[first] };
-  const stuck = errors.length > 0 ? 'its copies do not get on' : 'nothing is being copied now';
+  const still =
+    stuckMs === null ? '' : `; it has not moved for ${formatDuration(scene.now.ms - stuckMs)}`;
+  const stuck =
+    running > 0
+      ? `its ${running} copies do not get on${still}`
+      : `nothing is being copied now${still}`;
   return {
-    severity: errors.length > 0 ? 'degraded' : 'notice',
+    severity: errors.length > 0 || (stuckMs !== null && running > 0) ? 'degraded' : 'notice',
     message: `${title(job)} waits: ${left} of ${job.movesTotal} replicas are left, ${stuck}`,
     causes: [...causes, ...planObstacles(scene, job)],
     ...outlook,

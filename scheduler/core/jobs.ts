@@ -7,6 +7,7 @@
  *   expand, delete       made by capacity.ts and volumes.ts, which also end them
  */
 import { type DiskId, jobId, type PgId } from '../../shared/base/ids.ts';
+import type { JoinReport } from '../../shared/model/node-report.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
 import { fairShareBytes, placedDeviationRatio } from './fairness.ts';
@@ -78,10 +79,12 @@ export function creditMove(state: State, pg: PgRecord, copiedBytes: number): voi
   const bytes = state.pgBytes.get(pg.id) ?? 0;
   state.facts.jobs.update(job.id, {
     movesDone: job.movesDone + 1,
-    doneBytes: job.doneBytes + bytes,
+    // What really went over; the record also keeps how much the groups hold that are in place now.
+    doneBytes: job.doneBytes + copiedBytes,
     figures: {
       ...job.figures,
       copiedBytes: (job.figures['copiedBytes'] ?? 0) + copiedBytes,
+      heldBytes: (job.figures['heldBytes'] ?? 0) + bytes,
     },
   });
 }
@@ -102,7 +105,7 @@ export function noteReplan(state: State, pool: PoolRecord, cause: string, now: N
   }
   if (counts.rebalance.moves === 0) return;
   const running = findRunningJob(state, 'rebalance', pool.name);
-  const fair = (running?.doneBytes ?? 0) + fairShareBytes(state, pool.name);
+  const fair = (running?.figures['heldBytes'] ?? 0) + fairShareBytes(state, pool.name);
   const figures = { fairShareBytes: fair, pgReplicasToMove: counts.rebalance.moves };
   if (running === null) {
     const reason = `${cause}: replicas move until every disk has its fair share`;
@@ -151,7 +154,10 @@ function isServing(state: State, id: DiskId): boolean {
 
 interface MoveCount {
   moves: number;
-  bytes: number;
+  /** Of joins that run and know how much they have to copy. */
+  joinBytes: number;
+  /** Sizes of the groups of all others. */
+  waitingBytes: number;
 }
 
 interface MoveCounts {
@@ -162,15 +168,16 @@ interface MoveCounts {
 
 function noMoves(): MoveCounts {
   return {
-    rebuild: { moves: 0, bytes: 0 },
-    drain: { moves: 0, bytes: 0 },
-    rebalance: { moves: 0, bytes: 0 },
+    rebuild: { moves: 0, joinBytes: 0, waitingBytes: 0 },
+    drain: { moves: 0, joinBytes: 0, waitingBytes: 0 },
+    rebalance: { moves: 0, joinBytes: 0, waitingBytes: 0 },
   };
 }
 
 /** What is left to copy, per pool and kind. */
 function countMoves(state: State): ReadonlyMap<string, MoveCounts> {
   const counts = new Map<string, MoveCounts>();
+  const joins = joinsByPg(state);
   for (const id of state.work.unsettled) {
     const pg = state.facts.pgs.get(id);
     const missing = missingMoves(state, id, pg);
@@ -180,9 +187,25 @@ function countMoves(state: State): ReadonlyMap<string, MoveCounts> {
     counts.set(pool, ofPool);
     const count = ofPool[moveKind(state, pg)];
     count.moves += missing;
-    count.bytes += missing * (state.pgBytes.get(id) ?? 0);
+    const known = joins.get(id) ?? [];
+    for (const join of known) count.joinBytes += join.totalBytes;
+    count.waitingBytes += Math.max(0, missing - known.length) * (state.pgBytes.get(id) ?? 0);
   }
   return counts;
+}
+
+/** Joins that run and have counted what they have to copy. */
+function joinsByPg(state: State): ReadonlyMap<PgId, readonly JoinReport[]> {
+  const joins = new Map<PgId, JoinReport[]>();
+  for (const observed of state.nodes.values()) {
+    for (const join of observed.report?.joins ?? []) {
+      const isRunning = state.facts.pgs.find(join.pg)?.joining.includes(join.disk) === true;
+      if (isRunning && join.totalBytes > 0) {
+        joins.set(join.pg, [...(joins.get(join.pg) ?? []), join]);
+      }
+    }
+  }
+  return joins;
 }
 
 /** Target disks that are not in sync and could be: one that is away is waited for. */
@@ -226,9 +249,19 @@ function followKind(state: State, follow: Follow, now: Now): void {
     return;
   }
   const movesTotal = job.movesDone + left.moves;
-  const totalBytes = job.doneBytes + left.bytes;
+  const totalBytes = expectedBytes(job, left);
   if (movesTotal === job.movesTotal && totalBytes === job.totalBytes) return;
   state.facts.jobs.update(job.id, { movesTotal, totalBytes });
+}
+
+/**
+ * Bytes that a job has to copy in all: what it has copied, what running joins say, and for the rest the size
+ * of the groups, by as much as groups needed so far.
+ */
+function expectedBytes(job: JobRecord, left: Readonly<MoveCount>): number {
+  const held = job.figures['heldBytes'] ?? 0;
+  const ratio = held > 0 ? Math.min(1, job.doneBytes / held) : 1;
+  return Math.round(job.doneBytes + left.joinBytes + left.waitingBytes * ratio);
 }
 
 function finishMoves(state: State, job: JobRecord, pool: PoolRecord, now: Now): void {
@@ -257,15 +290,17 @@ function balanceFigures(
   pool: PoolRecord,
 ): Readonly<Record<string, number>> {
   const fair = job.figures['fairShareBytes'] ?? 0;
+  // Both count whole groups: what a disk should hold, and what it was given.
+  const held = job.figures['heldBytes'] ?? 0;
   return {
-    movedBytes: job.doneBytes,
-    movedOverFairShareRatio: fair === 0 ? 0 : job.doneBytes / fair,
+    movedBytes: held,
+    movedOverFairShareRatio: fair === 0 ? 0 : held / fair,
     fillDeviationRatio: placedDeviationRatio(state, pool.name),
   };
 }
 
 function totals(count: MoveCount): { readonly movesTotal: number; readonly totalBytes: number } {
-  return { movesTotal: count.moves, totalBytes: count.bytes };
+  return { movesTotal: count.moves, totalBytes: count.joinBytes + count.waitingBytes };
 }
 
 function sayStarted(state: State, job: JobRecord, now: Now): void {

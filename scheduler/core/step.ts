@@ -18,6 +18,7 @@ import { superviseDisksOut, takeDiskErrors } from './disk-out.ts';
 import { watchDisks } from './disk-use.ts';
 import { superviseLeases } from './fencing.ts';
 import { onMesosDisconnected, onMesosEvent, planMesos } from './framework.ts';
+import { followProgress } from './job-progress.ts';
 import { followMoves } from './jobs.ts';
 import { onMemberReports, removeLostMembers } from './membership.ts';
 import { superviseDrains } from './nodes.ts';
@@ -98,6 +99,7 @@ function supervise(state: State, now: Now): readonly Effect[] {
   superviseDisksOut(state, now);
   followMoves(state, now);
   followDeletions(state, now);
+  followProgress(state, now);
   superviseCapacity(state, now);
   effects.push(...planMesos(state, now));
   return effects;

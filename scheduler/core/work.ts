@@ -4,7 +4,7 @@
  * starts makes it anew from the facts (bootstrap.ts), and `checkInvariants` compares the indexes with
  * their source.
  */
-import type { DiskId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
+import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
 import type { IoView } from '../../shared/model/api-views.ts';
 import type { AttachmentReport } from '../../shared/model/node-report.ts';
 import type { WaitReason } from './move-plan.ts';
@@ -28,6 +28,19 @@ export interface Distrust {
   readonly pauseMs: number;
   /** No new replicas before this. */
   readonly untilMs: number;
+}
+
+/** Samples of a running job (job-progress.ts). */
+export interface JobProgress {
+  readonly atMs: number;
+  /** Never less than before. */
+  readonly bytes: number;
+  readonly moves: number;
+  /** When bytes or moves last became more. */
+  readonly changedAtMs: number;
+  /** The rate is that since `base`; `middle` is the next base. */
+  readonly base: { readonly atMs: number; readonly bytes: number };
+  readonly middle: { readonly atMs: number; readonly bytes: number };
 }
 
 /** Checksum errors of a disk, as last reported, and how full the bucket is (disk-out.ts). */
@@ -121,6 +134,8 @@ export interface Work {
   nextCapacityAtMs: number;
   nextMovesAtMs: number;
   nextJobsAtMs: number;
+  nextProgressAtMs: number;
+  readonly jobProgress: Map<JobId, JobProgress>;
   /** When each pool may ask for another expansion. */
   readonly expandAfterMs: Map<string, number>;
   /** When a lasting condition was last put into an event, by its kind and subject. */
@@ -156,6 +171,8 @@ export function createWork(): Work {
     nextCapacityAtMs: Number.NEGATIVE_INFINITY,
     nextMovesAtMs: Number.NEGATIVE_INFINITY,
     nextJobsAtMs: Number.NEGATIVE_INFINITY,
+    nextProgressAtMs: Number.NEGATIVE_INFINITY,
+    jobProgress: new Map(),
     expandAfterMs: new Map(),
     saidAtMs: new Map(),
   };

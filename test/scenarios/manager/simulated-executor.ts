@@ -60,6 +60,8 @@ export class SimulatedExecutor {
   isReportDue = false;
   /** Gateways that have not closed although the map says so. */
   isGatewayStuck = false;
+  /** Copies that do not get on, without saying why. */
+  isCopyStuck = false;
   incarnation = 1;
   /** How often its machine went down: each time its stores lose their memory. */
   powerLosses = 0;
@@ -210,7 +212,10 @@ export class SimulatedExecutor {
         wanted.add(key);
         const join = this.#joins.get(key) ?? { epoch: pg.epoch, reports: -1 };
         // Another epoch is another membership: what was copied stays copied.
-        this.#joins.set(key, { epoch: pg.epoch, reports: join.reports + 1 });
+        this.#joins.set(key, {
+          epoch: pg.epoch,
+          reports: join.reports + (this.isCopyStuck ? 0 : 1),
+        });
       }
     }
     for (const key of this.#joins.keys()) if (!wanted.has(key)) this.#joins.delete(key);
