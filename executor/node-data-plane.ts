@@ -2,6 +2,7 @@
  * The data plane of one node, put together: disks, replica server, resync and gateways around one map
  * and one lease. Everything it does follows from the map; everything it knows goes into the report.
  */
+
 import type { DiskId, NodeId } from '../shared/base/ids.ts';
 import type { ClusterMap, ClusterMapDelta } from '../shared/model/cluster-map.ts';
 import type { NodeReport } from '../shared/model/node-report.ts';
@@ -28,6 +29,7 @@ import { PeerSet } from './peer/peer-set.ts';
 import { Background } from './replica/background.ts';
 import { BlockHealer } from './replica/block-healer.ts';
 import { DiskTable, type OpenStore } from './replica/disk-table.ts';
+import { FillWatch } from './replica/fill-watch.ts';
 import type { ReplicaDisk } from './replica/replica-disk.ts';
 import { ReplicaServer } from './replica/replica-server.ts';
 import { FORGET_AFTER_MS, Resync } from './replica/resync.ts';
@@ -85,6 +87,7 @@ export class NodeDataPlane implements DataPlane {
   readonly #map = new MapIndex();
   readonly #lease = new Lease();
   readonly #notices: NoticeBoard;
+  readonly #fills: FillWatch;
   readonly #disks: DiskTable;
   #limits = DEFAULT_LIMITS;
   #parts: Parts | null = null;
@@ -98,6 +101,11 @@ export class NodeDataPlane implements DataPlane {
     this.#options = options;
     this.#modules = modules;
     this.#notices = new NoticeBoard(modules, () => this.#onUrgent());
+    this.#fills = new FillWatch({
+      clock: modules.clock,
+      disks: () => this.#disks.opened,
+      onUrgent: () => this.#onUrgent(),
+    });
     this.#disks = new DiskTable({
       log: modules.log,
       openStore: modules.openStore,
@@ -207,6 +215,7 @@ export class NodeDataPlane implements DataPlane {
   }
 
   report(): NodeReport {
+    this.#fills.noteReported();
     const { cpuSeconds, memoryBytes } = this.#modules.resources();
     return {
       mapVersion: this.#map.version,
@@ -235,6 +244,7 @@ export class NodeDataPlane implements DataPlane {
     // Gateways first: their last flush needs the peers and the server.
     await this.#parts?.attachments.close();
     this.#isClosed = true;
+    this.#fills.close();
     this.#parts?.resync.close();
     this.#parts?.healer.close();
     this.#parts?.scrubber.close();

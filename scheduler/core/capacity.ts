@@ -6,6 +6,7 @@
 import { type DiskId, formatDisk, type NodeId } from '../../shared/base/ids.ts';
 import { formatBytes, formatDuration } from '../../shared/base/units.ts';
 import type { CapacityView } from '../../shared/model/api-views.ts';
+import type { NodeReport } from '../../shared/model/node-report.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
@@ -32,6 +33,16 @@ export function superviseCapacity(state: State, now: Now): void {
   for (const pool of state.facts.pools.values()) {
     superviseFull(state, pool, now);
     superviseExpansion(state, state.facts.pools.get(pool.name), now);
+  }
+}
+
+/** After a report: a disk at the limit is acted upon at once, not at the next look. */
+export function checkFull(state: State, report: NodeReport, now: Now): void {
+  for (const { id, capacityBytes, usedBytes } of report.disks) {
+    const name = state.facts.disks.find(id)?.pool;
+    const pool = name === undefined ? undefined : state.facts.pools.find(name);
+    if (pool === undefined || pool.isFull || usedBytes < capacityBytes * pool.fullAtRatio) continue;
+    superviseFull(state, pool, now);
   }
 }
 

@@ -11,7 +11,7 @@
 import { unreachable } from '../../shared/base/assert.ts';
 import { settleAttachments } from './attachments.ts';
 import { superviseBrake } from './brake.ts';
-import { superviseCapacity } from './capacity.ts';
+import { checkFull, superviseCapacity } from './capacity.ts';
 import { onCommand } from './commands.ts';
 import type { Effect, Event } from './contract.ts';
 import { superviseDisksOut, takeDiskErrors } from './disk-out.ts';
@@ -63,6 +63,7 @@ function report(
   const effects = onReport(state, event, now);
   const id = state.work.nodeOfSession.get(event.session);
   if (id === undefined) return effects;
+  checkFull(state, event.report, now);
   takeDiskErrors(state, id, event.report, now);
   onMemberReports(state, state.facts.nodes.get(id), event.report, now);
   settleSuspects(state, now);
