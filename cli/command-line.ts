@@ -16,6 +16,7 @@ import { addPgCommand } from './pg.ts';
 import { addPoolCommand } from './pool.ts';
 import { addRecoverCommand } from './recover.ts';
 import { addRescueCommand } from './rescue.ts';
+import { addScrubCommand } from './scrub.ts';
 import { addStatusCommand } from './status.ts';
 import { addVolumeCommand } from './volume.ts';
 
@@ -82,6 +83,7 @@ function createParser(): GlobalArgv {
     addDiskCommand,
     addPgCommand,
     addJobCommand,
+    addScrubCommand,
     addEventsCommand,
     addRecoverCommand,
     addRescueCommand,

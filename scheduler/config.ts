@@ -39,6 +39,8 @@ export interface Config {
   readonly brakeWindowMs: number;
   readonly resyncBytesPerSecond: number;
   readonly concurrentJoinsPerDisk: number;
+  /** A cron expression, or `off`. */
+  readonly scrubSchedule: string;
   readonly pgCount: number;
   readonly claimPerNode: number | null;
   readonly claimNodes: number | null;
@@ -72,6 +74,7 @@ export function readConfig(
       'advertise-host': { type: 'string', describe: 'Host by which executors reach us' },
       'api-port': { type: 'string', describe: 'Port of the operator API (Marathon: PORT0)' },
       'control-port': { type: 'string', describe: 'Port for executors (Marathon: PORT1)' },
+      'scrub-schedule': { type: 'string', describe: 'When to scrub: a cron expression, or off' },
       'artefact-dir': { type: 'string', describe: 'Directory with the executor artefact' },
       'executor-command': { type: 'string', describe: 'Start executors from a path instead' },
       'new-framework-id': {
@@ -123,6 +126,7 @@ export function readConfig(
     brakeWindowMs: read.number('', 'BRAKE_WINDOW_SECONDS', 600, 0, 1e6) * 1000,
     resyncBytesPerSecond: read.number('', 'RESYNC_MIB_PER_SECOND', 200, 0, 1e6) * 1024 * 1024,
     concurrentJoinsPerDisk: read.number('', 'JOINS_PER_DISK', 4, 1, 1000),
+    scrubSchedule: read.text('scrub-schedule', 'SCRUB_SCHEDULE', '0 3 * * 0'),
     pgCount: read.powerOfTwo('PG_COUNT', 256),
     claimPerNode: read.optionalCount('CLAIM_PER_NODE'),
     claimNodes: read.optionalCount('CLAIM_NODES'),

@@ -24,6 +24,7 @@ import { createMesosScheduler, type MesosScheduler } from './mesos.ts';
 import { openEmbeddedStore } from './metadata/embedded.ts';
 import { createMetrics } from './metrics.ts';
 import { Scheduler } from './scheduler.ts';
+import { scheduleScrub } from './scrub-schedule.ts';
 
 /** A silent node is fenced after two missed reports and a half; see DESIGN 5. */
 const SILENT_MS = 2_500;
@@ -114,6 +115,11 @@ async function run(): Promise<void> {
     scheduler.state.facts.updateCluster({ frameworkId: null });
   }
   scheduler.start();
+  const schedule = scheduleScrub(
+    config.scrubSchedule,
+    (command) => scheduler.execute(command),
+    log,
+  );
   const { frameworkInfo, frameworkId, suppressedRoles } = mesosSubscription(scheduler.state);
   mesos.subscribe(frameworkInfo, frameworkId, suppressedRoles);
   log('info', 'Scheduler is leading', {
@@ -129,6 +135,7 @@ async function run(): Promise<void> {
     isStopping = true;
     log('info', 'Scheduler is stopping', { reason });
     // No TEARDOWN: executors and volumes go on without us, and the next scheduler finds them.
+    schedule.stop();
     scheduler.close();
     mesos.close();
     control.close();

@@ -196,6 +196,18 @@ function addPlaces(registry: Registry, manager: ManagerPort): void {
     read: () => countBy('state', manager.nodes(), (node) => node.state),
   });
   addGauge(registry, {
+    name: 'cistern_node_background_bytes',
+    help: 'Moved or read by background work since the data process started',
+    labelNames: ['node', 'class'],
+    manager,
+    read: () =>
+      manager.nodes().flatMap(({ id, backgroundBytes }) =>
+        Object.entries(backgroundBytes).map(([name, value]): Sample => {
+          return [{ node: id, class: name }, value];
+        }),
+      ),
+  });
+  addGauge(registry, {
     name: 'cistern_disks_count',
     help: 'Disks by state',
     labelNames: ['state'],

@@ -194,6 +194,11 @@ export class Scheduler {
           durationMs: effect.durationMs,
         });
         break;
+      case 'scrubs': {
+        const { session, orders } = effect;
+        control.send(session, { kind: 'scrubs', term: this.#state.term, orders });
+        break;
+      }
       case 'close-session':
         this.#sessions.delete(effect.session);
         control.closeSession(effect.session, effect.reason);

@@ -8,6 +8,7 @@ import { flag, nullable, objectSchema, ref } from './json-schema.ts';
 import type { ManagerPort } from './manager-port.ts';
 import { diskIdOf, getDisk, getJob, getNode, getPool, jobIdOf, nodeIdOf } from './references.ts';
 import { describeRoute, pathParameter } from './route-schema.ts';
+import { addScrubRoute } from './scrub-routes.ts';
 
 /** `job`: the work that the command started and that is still running, if any. */
 export interface NodeAnswer {
@@ -29,6 +30,7 @@ export function addOperations(app: FastifyInstance, manager: ManagerPort): void 
   addPoolCommand(app, manager);
   addJobCommand(app, manager);
   addBrakeCommand(app, manager);
+  addScrubRoute(app, manager);
 }
 
 function findDrain(manager: ManagerPort, subject: string): JobView | null {

@@ -126,6 +126,7 @@ const node = viewSchema<NodeView>('Node', {
   executorId: text,
   cpuSeconds: nullable(number),
   memoryBytes: nullable(number),
+  backgroundBytes: record(bytes),
 });
 
 const disk = viewSchema<DiskView>('Disk', {
@@ -182,6 +183,7 @@ const pg = viewSchema<PgView>('Pg', {
   joining: list(text),
   target: list(text),
   bytes,
+  lastScrubAt: nullable(text),
 });
 
 const attachment = viewSchema<AttachmentView>('Attachment', {
@@ -218,7 +220,7 @@ const volume = viewSchema<VolumeView>('Volume', {
 
 const job = viewSchema<JobView>('Job', {
   id: text,
-  kind: oneOf(['rebuild', 'rebalance', 'drain', 'expand', 'delete']),
+  kind: oneOf(['rebuild', 'rebalance', 'drain', 'expand', 'delete', 'scrub']),
   state: oneOf(['running', 'done', 'failed', 'cancelled']),
   subject: text,
   reason: text,

@@ -10,6 +10,7 @@ import { recordEvent } from './events.ts';
 import { endJob } from './jobs.ts';
 import { activateDisk, activateNode, drainDisk, drainNode, forgetNode } from './nodes.ts';
 import type { PoolRecord } from './records.ts';
+import { cancelScrub, startScrub } from './scrubs.ts';
 import type { Now, State } from './state.ts';
 import { createVolume, deleteVolume, updateVolume } from './volumes.ts';
 
@@ -59,6 +60,8 @@ function execute(
       // Asked for twice, or not engaged: what is asked for is the case.
       releaseBrake(state, now);
       return { kind: 'done', id: null };
+    case 'start-scrub':
+      return startScrub(state, command, now);
     case 'cancel-job':
       return cancelJob(state, command.job, now);
     case 'update-pool':
@@ -94,8 +97,9 @@ function cancelJob(state: State, id: JobId, now: Now): CommandResult {
     endJob(state, job, { phase: 'cancelled' }, now);
     return { kind: 'done', id };
   }
+  if (job.kind === 'scrub') return cancelScrub(state, job, now);
   if (job.kind !== 'drain') {
-    const text = `Cannot cancel ${name}: a ${job.kind} restores what the cluster promises; only a drain or an expansion can be called off`;
+    const text = `Cannot cancel ${name}: a ${job.kind} restores what the cluster promises; only a drain, an expansion or a scrub can be called off`;
     return failed(new StorageError('conflict', text, { job: name }));
   }
   for (const node of state.facts.nodes.values()) {

@@ -11,6 +11,7 @@ import type { DiskId, JobId, NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { SchedulerCall, SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
 import type { Durability } from '../../shared/model/cluster-map.ts';
 import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
+import type { ScrubOrder, ScrubScope } from '../../shared/model/scrub.ts';
 
 export type Event =
   /** Planners run. About four times a second. */
@@ -43,6 +44,8 @@ export type Effect =
       readonly durationMs: number;
     }
   | { readonly kind: 'close-session'; readonly session: string; readonly reason: string }
+  /** Everything that the session's node shall scrub now. */
+  | { readonly kind: 'scrubs'; readonly session: string; readonly orders: readonly ScrubOrder[] }
   | { readonly kind: 'reply'; readonly requestId: string; readonly result: CommandResult }
   /** Stop leading, with an explanation (another scheduler took over, framework removed, …). */
   | {
@@ -93,6 +96,12 @@ export type Command =
   /** Rebuild although much is away at once (brake.ts). */
   | { readonly kind: 'release-brake' }
   | { readonly kind: 'cancel-job'; readonly job: JobId }
+  /** `isScheduled`: by the clock, not by an operator. */
+  | {
+      readonly kind: 'start-scrub';
+      readonly scope: ScrubScope;
+      readonly isScheduled: boolean;
+    }
   | {
       readonly kind: 'update-pool';
       readonly pool: string;

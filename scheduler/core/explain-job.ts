@@ -20,6 +20,7 @@ import { moveKind } from './jobs.ts';
 import { familyOf } from './members.ts';
 import type { WaitReason } from './move-plan.ts';
 import type { JobRecord } from './records.ts';
+import { scrubObstacle } from './scrubs.ts';
 
 type Explained = Pick<Explanation, 'severity' | 'causes' | 'message'> & Outlook;
 type Explain = (scene: Scene, job: JobRecord) => Explained;
@@ -39,6 +40,7 @@ export const JOB_KINDS: Readonly<Record<JobView['kind'], Explain>> = {
   drain: explainMoves,
   expand: explainExpand,
   delete: explainDelete,
+  scrub: explainScrub,
 };
 
 /** null: it has ended well. */
@@ -207,5 +209,27 @@ function explainFailed(_scene: Scene, job: JobRecord): Explained {
     ...open('it has ended'),
     action: 'Read what it found, and its events',
     command: 'cistern events --limit 50',
+  };
+}
+
+function explainScrub({ state }: Scene, job: JobRecord): Explained {
+  const left = job.movesTotal - job.movesDone;
+  const obstacle = scrubObstacle(state);
+  const reason: Fact = {
+    subject: formatJob(job.id),
+    message: `It began because ${job.reason}`,
+    sinceMs: job.startedAtMs,
+  };
+  const causes =
+    obstacle === null
+      ? [reason]
+      : [{ subject: formatJob(job.id), message: obstacle, sinceMs: null }, reason];
+  return {
+    severity: 'notice',
+    message: `${title(job)} runs: ${left} of ${job.movesTotal} replicas are left`,
+    causes,
+    next: 'Each disk reads one placement group after the other, and gives way to clients and rebuilds',
+    ...open('reading everything takes as long as its share of each disk allows'),
+    ...WAIT,
   };
 }

@@ -15,6 +15,7 @@ import type {
   PgFamilyRecord,
   PgRecord,
   PoolRecord,
+  ScrubRecord,
   VolumeRecord,
 } from './records.ts';
 
@@ -124,6 +125,7 @@ export class Facts {
     durability: 'flush',
   });
   readonly jobs = new Table<JobId, JobRecord>('job/', false, (record) => record.id);
+  readonly scrubs = new Table<PgId, ScrubRecord>('scrub/', false, (record) => record.pg);
   readonly events = new Table<number, EventRecord>('event/', false, (record) => record.id);
   #cluster: ClusterRecord;
   #isClusterChanged: boolean;
@@ -196,6 +198,7 @@ export class Facts {
     collect(store, this.volumes, map.volumes);
     collect(store, this.pools, pools);
     collect(store, this.jobs, this.jobs.takeChanged());
+    collect(store, this.scrubs, this.scrubs.takeChanged());
     collect(store, this.events, this.events.takeChanged());
     return { store, map: isMapChanged ? map : null };
   }
@@ -222,6 +225,7 @@ export class Facts {
       this.pgs,
       this.volumes,
       this.jobs,
+      this.scrubs,
       this.events,
     ] as unknown as Table<string | number, unknown>[];
   }

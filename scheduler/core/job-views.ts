@@ -3,13 +3,16 @@ import { formatJob } from '../../shared/base/ids.ts';
 import type { EventView, JobView } from '../../shared/model/api-views.ts';
 import { doneBytesOf, rateOf } from './job-progress.ts';
 import type { EventRecord, JobRecord } from './records.ts';
+import { findScrub, scrubbingBytes } from './scrubs.ts';
 import type { Now, State } from './state.ts';
 
 /** All jobs that are kept, in order of number. */
 export function jobViews(state: State, now: Now): JobView[] {
+  const scrub = findScrub(state);
+  const scrubbing = scrub === null ? 0 : scrub.doneBytes + scrubbingBytes(state);
   return [...state.facts.jobs.values()]
     .sort((a, b) => a.id - b.id)
-    .map((job) => jobView(state, job, now));
+    .map((job) => jobView(state, job, job.id === scrub?.id ? scrubbing : 0, now));
 }
 
 /** Events with an id above `sinceId`, in order; when there are more than `limit`, the newest. */

@@ -5,8 +5,10 @@
  *   rebuild, rebalance   one of each per pool at a time, made when a plan needs moves
  *   drain                one per node or disk, made by the operator's command
  *   expand, delete       made by capacity.ts and volumes.ts, which also end them
+ *   scrub                one at a time, made by a command (scrubs.ts)
  */
 import { type DiskId, jobId, type PgId } from '../../shared/base/ids.ts';
+import type { ScrubScope } from '../../shared/model/scrub.ts';
 import type { JoinReport } from '../../shared/model/node-report.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
@@ -28,6 +30,7 @@ export interface NewJob {
   readonly movesTotal?: number;
   readonly totalBytes?: number;
   readonly figures?: Readonly<Record<string, number>>;
+  readonly scope?: ScrubScope;
 }
 
 export function startJob(state: State, job: NewJob, now: Now): JobRecord {
@@ -44,6 +47,7 @@ export function startJob(state: State, job: NewJob, now: Now): JobRecord {
     totalBytes: job.totalBytes ?? 0,
     doneBytes: 0,
     figures: job.figures ?? {},
+    ...(job.scope === undefined ? {} : { scope: job.scope }),
   };
   state.facts.jobs.put(record);
   forgetOldJobs(state);

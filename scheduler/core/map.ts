@@ -68,7 +68,7 @@ export function buildMapDelta(
  * which the map itself has, and history, which a recovered cluster does without.
  */
 export function isFactKept(key: string): boolean {
-  return !/^(pg|job|event)\//.test(key);
+  return !/^(pg|job|event|scrub)\//.test(key);
 }
 
 /** Changes of two consecutive steps as one, for executors that take them together. */

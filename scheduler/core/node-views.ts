@@ -90,6 +90,9 @@ function view(state: State, node: NodeRecord, context: Context, now: Now): NodeV
     executorId: node.executorId,
     cpuSeconds: observed?.report?.cpuSeconds ?? null,
     memoryBytes: observed?.report?.memoryBytes ?? null,
+    backgroundBytes: Object.fromEntries(
+      (observed?.report?.background ?? []).map(({ kind, bytes }) => [kind, bytes]),
+    ),
   };
 }
 

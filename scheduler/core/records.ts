@@ -4,6 +4,7 @@
  */
 import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
 import type { Durability } from '../../shared/model/cluster-map.ts';
+import type { ScrubScope } from '../../shared/model/scrub.ts';
 import type { ExecutorArtefact } from './contract.ts';
 
 export interface ClusterRecord {
@@ -188,7 +189,7 @@ export interface VolumeRecord {
   readonly createdAtMs: number;
 }
 
-export type JobKind = 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete';
+export type JobKind = 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete' | 'scrub';
 export type JobPhase = 'running' | 'done' | 'failed' | 'cancelled';
 
 export interface JobRecord {
@@ -206,6 +207,19 @@ export interface JobRecord {
   readonly doneBytes: number;
   /** Facts worth keeping: `fillDeviationRatio`, `fairShareBytes`, … */
   readonly figures: Readonly<Record<string, number>>;
+  /** Of a scrub. */
+  readonly scope?: ScrubScope;
+}
+
+/** When a PG was last scrubbed, and how far the scrub that runs is with it. */
+export interface ScrubRecord {
+  readonly pg: PgId;
+  /** The last scrub that looked at it. */
+  readonly job: JobId;
+  /** Replicas that this scrub is done with. */
+  readonly doneDisks: readonly DiskId[];
+  /** When all its replicas were done, in wall time; null: never. */
+  readonly lastAtMs: number | null;
 }
 
 export type EventSeverity = 'info' | 'warning' | 'error';

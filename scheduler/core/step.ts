@@ -23,6 +23,7 @@ import { followMoves } from './jobs.ts';
 import { onMemberReports, removeLostMembers } from './membership.ts';
 import { superviseDrains } from './nodes.ts';
 import { plan } from './planner.ts';
+import { onScrubReport, superviseScrub } from './scrubs.ts';
 import { onClosed, onHello, onReport, superviseSessions } from './sessions.ts';
 import type { Now, State } from './state.ts';
 import { settleSuspects } from './suspects.ts';
@@ -67,6 +68,7 @@ function report(
   takeDiskErrors(state, id, event.report, now);
   onMemberReports(state, state.facts.nodes.get(id), event.report, now);
   settleSuspects(state, now);
+  effects.push(...onScrubReport(state, { node: id, session: event.session }, event.report, now));
   return [...effects, ...settleAttachments(state, now)];
 }
 
@@ -100,6 +102,7 @@ function supervise(state: State, now: Now): readonly Effect[] {
   superviseDisksOut(state, now);
   followMoves(state, now);
   followDeletions(state, now);
+  superviseScrub(state, now);
   followProgress(state, now);
   superviseCapacity(state, now);
   effects.push(...planMesos(state, now));

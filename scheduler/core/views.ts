@@ -3,7 +3,7 @@
  * are in node-views.ts, volumes in volume-views.ts, jobs and events in job-views.ts. Views only read:
  * they are made of state on request and kept by nobody.
  */
-import { formatDisk, formatPg } from '../../shared/base/ids.ts';
+import { formatDisk, formatPg, type PgId } from '../../shared/base/ids.ts';
 import type { CapacityView, ClusterView, PgView, PoolView } from '../../shared/model/api-views.ts';
 import { countedDisks, poolCapacity } from './capacity.ts';
 import { fillDeviationRatio } from './fairness.ts';
@@ -81,10 +81,16 @@ export function pgViews(state: State, selection: PgSelection): PgView[] {
         joining,
         target,
         bytes: state.pgBytes.get(pg.id) ?? 0,
+        lastScrubAt: lastScrubAt(state, pg.id),
       });
     }
   }
   return views;
+}
+
+function lastScrubAt(state: State, pg: PgId): string | null {
+  const atMs = state.facts.scrubs.find(pg)?.lastAtMs ?? null;
+  return atMs === null ? null : new Date(atMs).toISOString();
 }
 
 /** Sums; the ratio is that of the sums. */

@@ -7,7 +7,16 @@
 import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
 import type { IoView } from '../../shared/model/api-views.ts';
 import type { AttachmentReport } from '../../shared/model/node-report.ts';
+import type { ScrubPosition } from '../../shared/model/scrub.ts';
 import type { WaitReason } from './move-plan.ts';
+
+/** Of the scrub that runs (scrubs.ts); made anew from the facts when it is missing. */
+export interface ScrubWork {
+  readonly job: JobId;
+  /** PGs still to be looked at, per disk, in order. */
+  readonly queues: Map<DiskId, PgId[]>;
+  readonly positions: Map<string, ScrubPosition>;
+}
 
 /** A command that is answered later: when what it waits for has happened, or at its deadline. */
 export interface PendingCommand {
@@ -128,6 +137,8 @@ export interface Work {
   leasesSeenAtMs: number;
   /** Which notices of each node have become events (notices.ts). */
   readonly notices: Map<NodeId, NoticesSeen>;
+  /** Of the scrub that runs (scrubs.ts). */
+  scrub: ScrubWork | null;
   /** Nobody is fenced for silence before this: it was the manager that did not listen. */
   patienceUntilMs: number;
   /** Clock times at which slower planners are due. */
@@ -166,6 +177,7 @@ export function createWork(): Work {
     moveWaits: new Map(),
     ioSamples: new Map(),
     notices: new Map(),
+    scrub: null,
     leasesSeenAtMs: Number.NEGATIVE_INFINITY,
     patienceUntilMs: Number.NEGATIVE_INFINITY,
     nextCapacityAtMs: Number.NEGATIVE_INFINITY,

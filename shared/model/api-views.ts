@@ -100,6 +100,8 @@ export interface NodeView {
   readonly executorId: string;
   readonly cpuSeconds: number | null;
   readonly memoryBytes: number | null;
+  /** Bytes that background work has moved or read there, by class, since its data process started. */
+  readonly backgroundBytes: Readonly<Record<string, number>>;
 }
 
 export interface DiskView {
@@ -158,6 +160,8 @@ export interface PgView {
   readonly joining: readonly string[];
   readonly target: readonly string[];
   readonly bytes: number;
+  /** When all its replicas were last scrubbed; null: never. */
+  readonly lastScrubAt: string | null;
 }
 
 export interface AttachmentView {
@@ -193,7 +197,7 @@ export interface VolumeView {
 
 export interface JobView {
   readonly id: string;
-  readonly kind: 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete';
+  readonly kind: 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete' | 'scrub';
   readonly state: 'running' | 'done' | 'failed' | 'cancelled';
   readonly subject: string;
   readonly reason: string;

@@ -44,3 +44,10 @@ export interface ScrubReport {
 
 /** Orders of one node at a time, at most: one per disk, on the largest machines. */
 export const SCRUB_ORDERS_MAX = 256;
+
+/** What a scrub looks at: all that is named; everything when nothing is. */
+export interface ScrubScope {
+  readonly pool: string | null;
+  readonly volume: VolumeId | null;
+  readonly disk: DiskId | null;
+}

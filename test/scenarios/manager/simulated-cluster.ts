@@ -394,6 +394,11 @@ export class SimulatedCluster {
           executor.extendLease(effect.sequence, effect.durationMs);
         }
         break;
+      case 'scrubs':
+        for (const executor of this.executors.values()) {
+          if (executor.session === effect.session) executor.setScrubs(effect.orders);
+        }
+        break;
       case 'reply':
         this.replies.set(effect.requestId, effect.result);
         break;

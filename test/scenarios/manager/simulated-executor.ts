@@ -19,6 +19,7 @@ import {
   type NodeHello,
   type NodeReport,
 } from '../../../shared/model/node-report.ts';
+import type { ScrubOrder, ScrubReport } from '../../../shared/model/scrub.ts';
 
 export interface SimulatedDisk {
   readonly id: DiskId;
@@ -36,9 +37,21 @@ interface Join {
   reports: number;
 }
 
+interface Scrub {
+  readonly order: ScrubOrder;
+  reports: number;
+}
+
+/** Of each PG; one per report. */
+const SCRUB_EXTENTS = 3;
+
 const FIRST_INCARNATION = 1_000;
 /** Reports that a copy takes. */
 const REPORTS_PER_JOIN = 2;
+
+function scrubKey({ job, pg, disk }: ScrubOrder): string {
+  return `${job}/${pg}/${disk}`;
+}
 
 export class SimulatedExecutor {
   readonly node: NodeId;
@@ -69,6 +82,11 @@ export class SimulatedExecutor {
   readonly missedSinceMs = new Map<NodeId, number>();
   /** Since when the manager has not heard it, while it lives. */
   cutOffSinceMs: number | null = null;
+  /** What it was told to scrub, in order. */
+  readonly orders: ScrubOrder[] = [];
+  /** Found in every scrub. */
+  rottenBlocks = 0;
+  #scrubs: readonly Scrub[] = [];
   readonly #joins = new Map<string, Join>();
   readonly #attachments = new Map<VolumeId, number>();
 
@@ -126,6 +144,7 @@ export class SimulatedExecutor {
       })),
       joins: this.#reportJoins(),
       failures: this.failures,
+      scrubs: this.#scrubs.map((scrub) => this.#reportScrub(scrub)),
       attachments: [...this.#attachments].map(([volume, generation]) =>
         attachment(volume, generation),
       ),
@@ -135,6 +154,36 @@ export class SimulatedExecutor {
       ),
       cpuSeconds: 1,
       memoryBytes: 1,
+    };
+  }
+
+  /** What is said again goes on. */
+  setScrubs(orders: readonly ScrubOrder[]): void {
+    const known = new Map(this.#scrubs.map((scrub) => [scrubKey(scrub.order), scrub]));
+    this.#scrubs = orders.map((order) => known.get(scrubKey(order)) ?? { order, reports: 0 });
+    this.orders.push(...orders.filter((order) => !known.has(scrubKey(order))));
+  }
+
+  #reportScrub(scrub: Scrub): ScrubReport {
+    const { order } = scrub;
+    const { job, pg, disk, volume } = order;
+    scrub.reports += 1;
+    const first = order.after === null ? 0 : order.after.extent + 1;
+    const done = Math.min(SCRUB_EXTENTS, first + scrub.reports - 1);
+    return {
+      job,
+      pg,
+      disk,
+      isDone: done === SCRUB_EXTENTS,
+      position: done === 0 ? null : { volume: volume ?? 1, layer: 0, extent: done - 1 },
+      totalExtents: SCRUB_EXTENTS,
+      doneExtents: done,
+      skippedExtents: 0,
+      checkedBytes: 4096 * done,
+      badBlocks: this.rottenBlocks,
+      differingBlocks: 0,
+      healedExtents: 0,
+      error: '',
     };
   }
 
@@ -163,6 +212,7 @@ export class SimulatedExecutor {
   }
 
   die(): void {
+    this.#scrubs = [];
     this.isAlive = false;
     this.session = null;
     this.leaseUntilMs = Number.NEGATIVE_INFINITY;

@@ -176,6 +176,21 @@ describe('cli: commands', function () {
     });
   });
 
+  it('scrub: started for a pool, shown, stopped', async () => {
+    const started = await cistern('scrub', 'start', 'default');
+    expect(started.stdout).to.match(/Scrub of default has begun: j\d+\./);
+    expect(api.manager.commands.at(-1)).to.deep.equal({
+      kind: 'start-scrub',
+      scope: { pool: 'default', volume: null, disk: null },
+      isScheduled: false,
+    });
+    expect((await cistern('scrub', 'status')).stdout).to.match(/Scrub +j\d+ of default, running/);
+    expect((await cistern('scrub', 'stop')).stdout).to.match(/Scrub j\d+ of default is cancelled/);
+    expect((await cistern('scrub', 'stop')).stdout).to.equal('No scrub is running.\n');
+    const unknown = await cistern('scrub', 'start', 'nothing');
+    expect(unknown.code).to.not.equal(0);
+  });
+
   it('drain --wait: lines of progress on stderr, exit 0 when it is done', async () => {
     const running = start(['node', 'drain', 'n3', '--wait'], { CISTERN_API: api.url });
     await until(() => api.manager.jobs().length === 2);
