@@ -5,13 +5,12 @@
  */
 import { assert } from '../../shared/base/assert.ts';
 import type { DiskId } from '../../shared/base/ids.ts';
+import { PG_MEMBERS_MAX } from '../../shared/model/cluster-map.ts';
 import { type DataFrame, FLAG, OP, STATUS, type Status } from '../../shared/wire/data-protocol.ts';
 import type { PgView } from '../map-index.ts';
 import type { Piece } from './piece.ts';
 import { frameFor, type VolumeContext } from './volume-context.ts';
 
-/** Members of one PG: replicas plus those joining. Bounded by the piece's bit masks. */
-const MEMBERS_MAX = 8;
 /** A refusal that passes by itself (no lease, a map on its way) is asked again after so long. */
 const RETRY_MS = 20;
 
@@ -32,7 +31,7 @@ export class WritePath {
       context.stick(piece);
       return;
     }
-    assert(view.members.length <= MEMBERS_MAX, 'a PG has few members', { pg: piece.pg });
+    assert(view.members.length <= PG_MEMBERS_MAX, 'a PG has few members', { pg: piece.pg });
     piece.isIssued = true;
     piece.epoch = view.epoch;
     piece.members = view.members;

@@ -29,6 +29,9 @@ export interface MapDisk {
   readonly incarnation?: number;
 }
 
+/** Replicas plus those joining, at most: gateways keep members in bit masks. */
+export const PG_MEMBERS_MAX = 8;
+
 /** Membership of a PG in one epoch (DESIGN 4). `inSync` and `joining` never overlap. */
 export interface MapPg {
   readonly id: PgId;

@@ -15,6 +15,7 @@ import {
   type MapNode,
   type MapPg,
   type MapVolume,
+  PG_MEMBERS_MAX,
 } from '../model/cluster-map.ts';
 import type {
   ClusterFact,
@@ -261,11 +262,18 @@ function readMapDisk(fields: Fields): MapDisk {
 }
 
 function readMapPg(fields: Fields): MapPg {
+  const inSync = ids(fields, 'inSync', diskId);
+  const joining = ids(fields, 'joining', diskId);
+  const count = inSync.length + joining.length;
+  if (count > PG_MEMBERS_MAX || new Set([...inSync, ...joining]).size < count) {
+    const members = [...inSync, ...joining].slice(0, 2 * PG_MEMBERS_MAX).join(', ');
+    throw protocolError(`a PG has the members "${members}"`, `${PG_MEMBERS_MAX} different ones`);
+  }
   return {
     id: pgId(id(fields, 'id')),
     epoch: id(fields, 'epoch'),
-    inSync: ids(fields, 'inSync', diskId),
-    joining: ids(fields, 'joining', diskId),
+    inSync,
+    joining,
     minInSync: id(fields, 'minInSync'),
     target: ids(fields, 'target', diskId),
     suspects: ids(fields, 'suspects', diskId),

@@ -70,9 +70,9 @@ export function inputOf(target: FuzzTarget, seed: number, number: number): Uint8
     return Uint8Array.from(valid.subarray(0, Math.max(0, valid.length - missing)));
   }
   const prng = new Prng(`${seed} ${target.name} ${number}`);
-  if (target.generate !== undefined && prng.chance(GENERATED_SHARE)) {
+  if (target.generate !== undefined && prng.chance(target.generatedShare ?? GENERATED_SHARE)) {
     const generated = target.generate(prng);
-    return prng.chance(0.5) ? generated : mutate(prng, [generated]);
+    return prng.chance(target.generatedShare ?? 0.5) ? generated : mutate(prng, [generated]);
   }
   return mutate(prng, target.corpus);
 }

@@ -14,6 +14,8 @@ export interface FuzzTarget {
   readonly corpus: readonly Uint8Array[];
   /** Inputs made by the grammar: well formed where that matters, hostile in their values. */
   readonly generate?: (prng: Prng) => Uint8Array;
+  /** Of the inputs; the others are valid ones, damaged. */
+  readonly generatedShare?: number;
   /** Memory that one input may cause to be taken, beside a multiple of its length. */
   readonly memoryBytesMax: number;
   /** Truncations of each valid input; `TRUNCATIONS_MAX` when absent. Fewer where an input is dear. */

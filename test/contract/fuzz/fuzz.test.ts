@@ -15,6 +15,8 @@ const COUNT = 300;
 /** Where an input is a cluster, a store, or some connections. */
 const COUNTS: Readonly<Record<string, number>> = {
   gateway: 40,
+  manager: 40,
+  map: 60,
   replica: 100,
   'socket-onread': 60,
   'socket-data': 60,

@@ -27,6 +27,50 @@ export function anyMessage(type: protobuf.Type, prng: Prng): Buffer {
   return Buffer.from(type.encode(type.fromObject(message)).finish());
 }
 
+/** A valid message with a few values changed: it still decodes, and still looks like one of ours. */
+export function perturb(type: protobuf.Type, bytes: Uint8Array, prng: Prng): Buffer {
+  const message: unknown = type.toObject(type.decode(bytes), { longs: String });
+  for (let times = prng.pick([1, 1, 2, 4]); times > 0; times -= 1) {
+    const places: Place[] = [];
+    collectPlaces(message, places);
+    if (places.length > 0) change(prng.pick(places), prng);
+  }
+  return Buffer.from(type.encode(type.fromObject(message as Record<string, unknown>)).finish());
+}
+
+interface Place {
+  readonly holder: Record<string, unknown> | unknown[];
+  readonly key: string;
+}
+
+function collectPlaces(value: unknown, places: Place[]): void {
+  if (typeof value !== 'object' || value === null || Buffer.isBuffer(value)) return;
+  const holder = value as Record<string, unknown>;
+  for (const key of Object.keys(holder)) {
+    places.push({ holder, key });
+    collectPlaces(holder[key], places);
+  }
+}
+
+function change({ holder, key }: Place, prng: Prng): void {
+  const value: unknown = Reflect.get(holder, key);
+  if (Array.isArray(value)) {
+    const other: unknown = value.length > 0 ? structuredClone(prng.pick(value)) : undefined;
+    if (prng.chance(0.5) || other === undefined) value.pop();
+    else value.push(other);
+  } else if (typeof value === 'object') {
+    if (!Array.isArray(holder)) Reflect.deleteProperty(holder, key);
+  } else if (typeof value === 'boolean') {
+    Reflect.set(holder, key, !value);
+  } else if (typeof value === 'number') {
+    Reflect.set(holder, key, prng.chance(0.6) ? prng.below(8) : 0xffff_ffff);
+  } else if (typeof value === 'string' && /^\d+$/.test(value)) {
+    Reflect.set(holder, key, prng.chance(0.6) ? prng.below(8) : Number.MAX_SAFE_INTEGER);
+  } else if (typeof value === 'string') {
+    Reflect.set(holder, key, prng.pick(TEXTS));
+  }
+}
+
 function anyFields(type: protobuf.Type, prng: Prng, depth: number): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
   // A message of one kind of many: one of them, most of the time.

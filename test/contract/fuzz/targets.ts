@@ -15,6 +15,8 @@ const MAKERS: Readonly<Record<string, Make>> = {
   resync: async () => (await import('./target-data.ts')).resyncTarget(),
   replica: async () => (await import('./target-replica.ts')).replicaTarget(),
   gateway: async () => (await import('./target-gateway.ts')).gatewayTarget(),
+  manager: async () => (await import('./target-manager.ts')).managerTarget(),
+  map: async () => (await import('./target-map.ts')).mapTarget(),
   'socket-onread': async () => (await import('./target-socket.ts')).socketTarget('onread'),
   'socket-data': async () => (await import('./target-socket.ts')).socketTarget('data'),
   'control-node': control,
