@@ -35,9 +35,9 @@ export function eventViews(state: State, sinceId: number, limit: number): EventV
   }));
 }
 
-function jobView(state: State, job: JobRecord, now: Now): JobView {
+function jobView(state: State, job: JobRecord, leastBytes: number, now: Now): JobView {
   const isRunning = job.phase === 'running';
-  const doneBytes = isRunning ? doneBytesOf(state, job) : job.doneBytes;
+  const doneBytes = isRunning ? Math.max(leastBytes, doneBytesOf(state, job)) : job.doneBytes;
   const totalBytes = Math.max(job.totalBytes, doneBytes);
   const seconds = Math.max(0, ((job.endedAtMs ?? now.wallMs) - job.startedAtMs) / 1000);
   const mean = seconds > 0 && doneBytes > 0 ? doneBytes / seconds : null;

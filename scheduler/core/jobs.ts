@@ -8,8 +8,8 @@
  *   scrub                one at a time, made by a command (scrubs.ts)
  */
 import { type DiskId, jobId, type PgId } from '../../shared/base/ids.ts';
-import type { ScrubScope } from '../../shared/model/scrub.ts';
 import type { JoinReport } from '../../shared/model/node-report.ts';
+import type { ScrubScope } from '../../shared/model/scrub.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
 import { fairShareBytes, placedDeviationRatio } from './fairness.ts';
