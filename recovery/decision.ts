@@ -194,7 +194,9 @@ function judgePgs(
     }
   }
   const leap = missing.length > 0 ? EPOCH_LEAP : 0;
-  const judgements = map.pgs.map((pg) => judgePg(pg, adopted.get(pg.id) ?? new Map(), leap));
+  const judgements = sortById(map.pgs).map((pg) =>
+    judgePg(pg, adopted.get(pg.id) ?? new Map(), leap),
+  );
   const doubted = judgements.filter(({ doubt }) => doubt !== '');
   if (doubted.length > 0 && !choices.isDoubtAccepted) {
     refusals.push({
@@ -273,9 +275,9 @@ function makePlan(ingredients: Ingredients): RecoveryPlan {
     term,
     mapVersion,
     basedOn: { term: map.term, version: map.version, writtenAtMs: newest.writtenAtMs, sources },
-    nodes: map.nodes.map(({ id }) => describeNode(map, id)),
+    nodes: sortById(map.nodes).map(({ id }) => describeNode(map, id)),
     missingNodes: missing.map((id) => describeNode(map, id)),
-    volumes: map.volumes.map(({ id, name, sizeBytes }) => ({
+    volumes: sortById(map.volumes).map(({ id, name, sizeBytes }) => ({
       id: formatVolume(id),
       name,
       sizeBytes,
@@ -345,6 +347,11 @@ function seenVolumes(witnesses: readonly Witness[]): readonly number[] {
 function describeNode(map: ClusterMap, id: NodeId): string {
   const node = map.nodes.find((one) => one.id === id);
   return node === undefined ? formatNode(id) : `${formatNode(id)} (${node.hostname})`;
+}
+
+/** Tables of a map have no order. */
+function sortById<T extends { readonly id: number }>(rows: readonly T[]): readonly T[] {
+  return rows.toSorted((a, b) => a.id - b.id);
 }
 
 const NAMED_MAX = 5;

@@ -23,7 +23,7 @@ import { type AttachedVolume, type CliRun, TEST_TIMEOUT_MS, TestCluster } from '
 import { listeningPorts } from './processes.ts';
 
 const MiB = 1024 ** 2;
-const SIZE_MB = 64;
+const SIZE_MB = 48;
 const IOPS = 1_000;
 /** Grants of the peers keep the leases alive while nobody leads. */
 const NO_PAUSE_MS = 2_500;
