@@ -41,6 +41,90 @@ describe('block history', () => {
     expect(violations).to.have.length(1);
   });
 
+  it('block history: a blackout, any un-flushed value is right, and it does not change back', () => {
+    for (const survivor of [1, 2, 3]) {
+      const { write, read, violations, history } = judge();
+      write(1);
+      history.endFlush(history.beginRead(1));
+      write(2);
+      write(3);
+      history.blackout();
+      read(survivor);
+      read(survivor);
+      expect(violations, `w${survivor}`).to.deep.equal([]);
+      read(survivor === 1 ? 2 : 1);
+      expect(violations, `w${survivor}, then another`).to.have.length(1);
+    }
+  });
+
+  it('block history: a blackout, what a flush had covered is not overtaken by what was before it', () => {
+    const { write, read, violations, history } = judge();
+    write(1);
+    write(2);
+    history.endFlush(history.beginRead(1));
+    history.blackout();
+    read(2);
+    expect(violations).to.deep.equal([]);
+    read(1);
+    expect(violations).to.have.length(1);
+  });
+
+  it('block history: a blackout, a write that was acked after the flush began is not covered', () => {
+    const { write, read, violations, history } = judge();
+    write(1);
+    const flush = history.beginRead(1);
+    write(2);
+    history.endFlush(flush);
+    history.blackout();
+    read(1);
+    expect(violations).to.deep.equal([]);
+  });
+
+  it('block history: a blackout, a durable write stays and an unanswered one may be there', () => {
+    const { read, violations, history } = judge();
+    history.endWrite(history.beginWrite(1, [CELL], 1, true));
+    history.beginWrite(1, [CELL], 2, true);
+    history.blackout();
+    read(0);
+    expect(violations).to.have.length(1);
+    read(2);
+    expect(violations).to.have.length(1);
+  });
+
+  it('block history: torn cells, right after a blackout in doubt and nowhere else', () => {
+    const { write, read, violations, history } = judge();
+    write(1);
+    write(2);
+    history.blackout();
+    read(-77);
+    read(-77);
+    expect(violations).to.deep.equal([]);
+    read(-78);
+    expect(violations).to.have.length(1);
+    const other = judge();
+    other.write(1);
+    other.read(-77);
+    expect(other.violations[0]).to.match(/torn or foreign/);
+    const flushed = judge();
+    flushed.history.endWrite(flushed.history.beginWrite(1, [CELL], 1, true));
+    flushed.history.blackout();
+    flushed.read(-77);
+    expect(flushed.violations).to.have.length(1);
+  });
+
+  it('block history: two blackouts, what was read in between stays', () => {
+    const { write, read, violations, history } = judge();
+    write(1);
+    write(2);
+    history.blackout();
+    read(1);
+    history.blackout();
+    read(1);
+    expect(violations).to.deep.equal([]);
+    read(2);
+    expect(violations).to.have.length(1);
+  });
+
   it('block history: an acked write is lost, zeros are refused', () => {
     const { write, read, violations } = judge();
     write(1);

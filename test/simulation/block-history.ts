@@ -9,6 +9,10 @@
  * write without an answer ends never; so it may take effect at any time, but once it was read it counts,
  * and values cannot come and go.
  *
+ * A blackout (power is lost everywhere) ends an era. What was flushed stays; of what came later, acked or not,
+ * each cell keeps any one value, or a torn mixture of several. Which one it is shows with the first read
+ * of it, and from then on it is a value like others: it does not change back.
+ *
  * Blind spot: zeros carry no name. A read of zeros is right when some zero write (or the volume's
  * beginning) could have been its source; it is counted for that one only if no other could have been.
  */
@@ -17,11 +21,16 @@
 type Tick = number;
 
 interface Value {
-  readonly write: number;
+  /** Of what a blackout left: unknown until it is read. */
+  write: number;
   readonly start: Tick;
   end: Tick;
   firstReadEnd: Tick;
   lastReadStart: Tick;
+  /** Power-safe as soon as it was acked (FUA). */
+  readonly isDurable: boolean;
+  /** What a blackout left: one of these, or a mixture of them when there are several. */
+  options: ReadonlySet<number> | null;
 }
 
 /** One request of a client. */
@@ -35,6 +44,8 @@ export interface HistoryEntry {
 /** Values kept per cell before old ones are looked through. */
 const KEPT_MAX = 24;
 const ZERO = 0;
+/** The number of no write, and of no mixture either. */
+const UNKNOWN = -1;
 const NEVER = Number.POSITIVE_INFINITY;
 
 export class BlockHistory {
@@ -44,6 +55,8 @@ export class BlockHistory {
   readonly #firstAnswer = new Map<number, Tick>();
   readonly #onViolation: (what: string) => void;
   #tick: Tick = 0;
+  /** What was acked or read before this is on the disks: the start of the last flush that was answered. */
+  #flushedThrough: Tick = 0;
 
   constructor(onViolation: (what: string) => void) {
     this.#onViolation = onViolation;
@@ -56,10 +69,15 @@ export class BlockHistory {
   }
 
   /** `write`: its number, or 0 for zeros. */
-  beginWrite(generation: number, cells: readonly number[], write: number): HistoryEntry {
+  beginWrite(
+    generation: number,
+    cells: readonly number[],
+    write: number,
+    isDurable = false,
+  ): HistoryEntry {
     const start = this.#next();
     const values = cells.map((cell): readonly [number, Value] => {
-      const value = { write, start, end: NEVER, firstReadEnd: NEVER, lastReadStart: -1 };
+      const value = { ...UNREAD, write, start, end: NEVER, isDurable };
       this.#valuesOf(cell).push(value);
       return [cell, value];
     });
@@ -76,7 +94,31 @@ export class BlockHistory {
     }
   }
 
-  /** The read returned these values, by cell: numbers of writes, 0 for zeros. */
+  /** The flush (begun as a read) was answered: what was acked before it was asked for is on the disks. */
+  endFlush(entry: HistoryEntry): void {
+    this.#flushedThrough = Math.max(this.#flushedThrough, entry.start);
+    this.endRead(entry, new Map());
+  }
+
+  /** Power is lost everywhere, and every gateway with it: nothing that is under way has an effect later. */
+  blackout(): void {
+    const tick = this.#next();
+    for (const [cell, values] of this.#cells) {
+      const kept = values.filter((value) => this.#maySurvive(values, value));
+      const options = new Set(kept.flatMap((value) => [...(value.options ?? [value.write])]));
+      const [only] = options;
+      const isKnown = options.size === 1 && only !== undefined;
+      const left = { ...UNREAD, start: tick, end: tick, isDurable: true };
+      const write = isKnown ? only : UNKNOWN;
+      this.#cells.set(cell, [{ ...left, write, options: isKnown ? null : options }]);
+    }
+    this.#reads.clear();
+  }
+
+  /**
+   * The read returned these values, by cell: numbers of writes, 0 for zeros, below -1 for a mixture of
+   * bytes that is no write's (the same bytes, the same number).
+   */
   endRead(entry: HistoryEntry, values: ReadonlyMap<number, number>): void {
     const end = this.#next();
     this.#answered(entry, end);
@@ -102,7 +144,7 @@ export class BlockHistory {
     const known = this.#cells.get(cell);
     if (known !== undefined) return known;
     // A new volume reads zeros.
-    const initial = { write: ZERO, start: -1, end: -1, firstReadEnd: NEVER, lastReadStart: -1 };
+    const initial = { ...UNREAD, write: ZERO, start: -1, end: -1, isDurable: true };
     const values = [initial];
     this.#cells.set(cell, values);
     return values;
@@ -125,7 +167,7 @@ export class BlockHistory {
     const values = this.#valuesOf(cell);
     const candidates = values.filter(
       (value) =>
-        value.write === write && value.start < end && this.#mayRead(values, value, start, end),
+        isNamed(value, write) && value.start < end && this.#mayRead(values, value, start, end),
     );
     if (candidates.length === 0) {
       const held = values.map((value) => describe(value)).join(', ');
@@ -136,9 +178,22 @@ export class BlockHistory {
     }
     const [only] = candidates;
     if (candidates.length > 1 || only === undefined) return;
+    only.write = write;
+    only.options = null;
     only.firstReadEnd = Math.min(only.firstReadEnd, end);
     only.lastReadStart = Math.max(only.lastReadStart, start);
     this.#prune(cell, values);
+  }
+
+  /** No flushed value came certainly after it. */
+  #maySurvive(values: readonly Value[], value: Value): boolean {
+    return values.every(
+      (other) => other === value || !this.#isFlushed(other) || firstOf(value) >= lastOf(other),
+    );
+  }
+
+  #isFlushed(value: Value): boolean {
+    return firstOf(value) < this.#flushedThrough || (value.isDurable && value.end !== NEVER);
   }
 
   #mayRead(values: readonly Value[], value: Value, start: Tick, end: Tick): boolean {
@@ -161,20 +216,32 @@ export class BlockHistory {
     this.#prune(cell, values);
   }
 
-  /** Drops values that no read from now on may return. */
+  /** Drops values that no read from now on may return, not even after a blackout. */
   #prune(cell: number, values: Value[]): void {
     if (values.length < KEPT_MAX) return;
     let oldestRead = this.#tick;
     for (const read of this.#reads) oldestRead = Math.min(oldestRead, read.start);
     const isDead = (value: Value): boolean =>
       values.some(
-        (other) => other !== value && firstOf(other) < oldestRead && lastOf(other) > firstOf(value),
+        (other) =>
+          other !== value &&
+          this.#isFlushed(other) &&
+          firstOf(other) < oldestRead &&
+          lastOf(other) > firstOf(value),
       );
     this.#cells.set(
       cell,
       values.filter((value) => !isDead(value)),
     );
   }
+}
+
+const UNREAD = { firstReadEnd: NEVER, lastReadStart: -1, options: null };
+
+/** A mixture has the name of nothing that was written. */
+function isNamed(value: Value, write: number): boolean {
+  if (value.options === null) return value.write === write;
+  return write < UNKNOWN ? value.options.size > 1 : value.options.has(write);
 }
 
 const firstOf = (value: Value): Tick => Math.min(value.end, value.firstReadEnd);
@@ -184,7 +251,10 @@ function areInConflict(a: Value, b: Value): boolean {
   return firstOf(a) < lastOf(b) && firstOf(b) < lastOf(a);
 }
 
-const name = (write: number): string => (write === ZERO ? 'zeros' : `w${write}`);
+function name(write: number): string {
+  if (write < UNKNOWN) return `a torn or foreign cell ${(-write).toString(16)}`;
+  return write === ZERO ? 'zeros' : `w${write}`;
+}
 
 function describe(value: Value): string {
   const end = value.end === NEVER ? 'no answer' : String(value.end);
@@ -192,5 +262,9 @@ function describe(value: Value): string {
     value.firstReadEnd === NEVER
       ? ''
       : `, read until ${value.firstReadEnd} and from ${value.lastReadStart}`;
-  return `${name(value.write)} [${value.start}, ${end}${reads}]`;
+  const what =
+    value.options === null
+      ? name(value.write)
+      : `what a blackout left of ${[...value.options].map(name).join(' or ')}`;
+  return `${what} [${value.start}, ${end}${reads}]`;
 }

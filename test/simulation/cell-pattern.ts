@@ -2,6 +2,7 @@
  * What clients write: every cell of a volume is filled with the number of the write and its own place,
  * so that whatever comes back tells which write it is of, and whether it is whole and in its place.
  */
+import { crc32c } from '../../shared/base/crc32c.ts';
 
 const WORD_BYTES = 4;
 
@@ -29,17 +30,17 @@ export function writePattern(
   return data;
 }
 
-/** Number of the write by cell, 0 for zeros; null where a cell is torn, foreign or out of place. */
-export function readPattern(
-  place: CellPlace,
-  offset: number,
-  data: Buffer,
-): Map<number, number | null> {
+/**
+ * Number of the write by cell, 0 for zeros; where a cell is torn, foreign or out of place, a number below
+ * -1 that its bytes determine.
+ */
+export function readPattern(place: CellPlace, offset: number, data: Buffer): Map<number, number> {
   const { cellBytes } = place;
-  const found = new Map<number, number | null>();
+  const found = new Map<number, number>();
   for (let at = 0; at < data.length; at += cellBytes) {
     const cell = (offset + at) / cellBytes;
-    found.set(cell, readCell(data, at, cellBytes, markOf(place, cell)));
+    const write = readCell(data, at, cellBytes, markOf(place, cell));
+    found.set(cell, write ?? -2 - crc32c(data.subarray(at, at + cellBytes)));
   }
   return found;
 }

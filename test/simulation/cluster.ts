@@ -104,6 +104,8 @@ export class Cluster {
   readonly nodes: SimulatedNode[] = [];
   /** Called with the manager's state after each of its commits. */
   onCommit: (state: State) => void = () => undefined;
+  /** Called when all nodes lose power, just before. */
+  onBlackout: () => void = () => undefined;
   /** What must never happen, from those who see it first. */
   onViolation: (what: string) => void = () => undefined;
   #life: SchedulerLife | null = null;

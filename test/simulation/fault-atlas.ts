@@ -118,6 +118,14 @@ export class FaultAtlas {
     );
   }
 
+  /**
+   * Whether all may lose power at once: what is not synced is gone then by right, so no copy may be less
+   * than the others for another reason.
+   */
+  mayBlackOut(): boolean {
+    return this.#standing().length === 0;
+  }
+
   mayLoseDisk(device: SimulatedDisk, replicas: number): boolean {
     if (this.#dead.has(device)) return false;
     const hosts = this.#cluster.nodes.filter((node) =>

@@ -26,6 +26,7 @@ const FAULTS: Readonly<Record<FaultKind, Fault>> = {
   'executor-crash': processes.crashExecutor,
   'executor-stop': processes.stopExecutor,
   'power-loss': processes.losePower,
+  blackout: processes.blackOut,
   'clock-pace': processes.changePace,
   'scheduler-restart': processes.restartScheduler,
   'scheduler-gone': processes.loseScheduler,

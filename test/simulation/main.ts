@@ -20,7 +20,7 @@ const USAGE = `npm run simulate -- [options]
   --minutes N        seeds from --from on, until the time is over
   --faults a,b       only these faults (${FAULT_KINDS.join(', ')}; none)
   --short            short fault phases, as the tests use them
-  --quick-power-loss power comes back within seconds (not survived yet: swarm.ts)
+  --quick-power-loss power always comes back within seconds
   --think MS         mean time between a client's requests
   --twice            runs each seed twice and compares the digests
   --trace            prints every line of the trace

@@ -1,7 +1,8 @@
 /** Faults of processes and machines: crashes, stops, power, the scheduler, its store, clocks. */
+import type { Prng } from '../../shared/base/prng.ts';
 import { type Fault, pickNode, takeAway } from './fault-site.ts';
 
-/** Longer than a lease and the manager's patience together: see MISSING.quickPowerLoss. */
+/** Longer than a lease and the manager's patience together. */
 const POWER_LOSS_MS_MIN = 14_000;
 const POWER_LOSS_MS_MAX = 54_000;
 const QUICK_LOSS_MS_MIN = 300;
@@ -27,12 +28,34 @@ export const losePower: Fault = (site) => {
   if (!node.isPowered || !atlas.mayLosePower(node)) return null;
   atlas.notePowerLoss(node);
   node.losePower();
-  const awayMs = options.isPowerLossQuick
+  const awayMs = drawLossMs(random, options.quickLossRatio);
+  takeAway(site, [node], awayMs, () => node.restorePower());
+  return `${node.host} for ${awayMs} ms`;
+};
+
+/** Power is lost everywhere at once and comes back machine by machine, with the scheduler's or without. */
+export const blackOut: Fault = (site) => {
+  const { cluster, options, random, atlas, during } = site;
+  if (!atlas.mayBlackOut()) return null;
+  cluster.onBlackout();
+  for (const node of cluster.nodes) {
+    if (!node.isPowered) continue;
+    atlas.notePowerLoss(node);
+    node.losePower();
+    takeAway(site, [node], drawLossMs(random, options.quickLossRatio), () => node.restorePower());
+  }
+  if (random.chance(0.5)) return 'all nodes';
+  cluster.crashScheduler();
+  during(random.between(100, 30_000), () => cluster.startScheduler());
+  return 'all nodes and the scheduler';
+};
+
+/** Before the node left the in-sync sets, or after. */
+function drawLossMs(random: Prng, quickRatio: number): number {
+  return random.chance(quickRatio)
     ? random.between(QUICK_LOSS_MS_MIN, QUICK_LOSS_MS_MAX)
     : random.between(POWER_LOSS_MS_MIN, POWER_LOSS_MS_MAX);
-  takeAway(site, [node], awayMs, () => node.restorePower());
-  return node.host;
-};
+}
 
 /** The executor's process does nothing for a while; its data process goes on without it. */
 export const stopExecutor: Fault = (site) => {

@@ -84,6 +84,9 @@ class Run {
     this.#onViolation = onViolation;
     const watch = new ManagerWatch(cluster.trace, onViolation);
     this.#faults = new FaultDriver(cluster, options);
+    cluster.onBlackout = () => {
+      for (const client of this.#administrator.clients.values()) client.onBlackout();
+    };
     cluster.onCommit = (state) => {
       watch.onCommit(state);
       this.#faults.atlas.onCommit(state);

@@ -20,6 +20,7 @@ export const FAULT_KINDS = [
   'executor-crash',
   'executor-stop',
   'power-loss',
+  'blackout',
   'clock-pace',
   'scheduler-restart',
   'scheduler-gone',
@@ -47,14 +48,6 @@ export type FaultKind = (typeof FAULT_KINDS)[number];
  * The names appear in a run's options, so that nobody takes a green run for more than it is.
  */
 export const MISSING = {
-  /**
-   * Power that comes back before the node was taken out of the in-sync sets: its disks lack writes that
-   * were acked but not flushed, and nothing tells the manager that the node has lost its memory. To work
-   * on it: `--quick-power-loss --short --faults power-loss,scheduler-restart --seeds 40 --from 300`.
-   */
-  quickPowerLoss: true,
-  /** Power loss of all nodes at once: un-flushed writes may be lost, which the history does not model yet. */
-  blackout: true,
   /** Scrub in every run: damage to data that nobody reads is left out of the last comparison. */
   scrub: true,
   /** After a full file system the last map is not written again: drawn with `--faults disk-full` only. */
@@ -75,8 +68,8 @@ export interface SwarmOptions {
   readonly faultPhaseMs: number;
   readonly faultIntervalMs: number;
   readonly faults: readonly FaultKind[];
-  /** Power comes back within seconds: see MISSING. */
-  readonly isPowerLossQuick: boolean;
+  /** How often power comes back within seconds, before the node was left out of anything. */
+  readonly quickLossRatio: number;
   /** Mean time between an operator's commands; Infinity for none. */
   readonly commandIntervalMs: number;
 }
@@ -110,7 +103,7 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     faultPhaseMs: overrides.isShort === true ? 8_000 + (faultPhaseMs % 10_000) : faultPhaseMs,
     faultIntervalMs: draw('interval').pick([300, 1_000, 2_500, 8_000]),
     faults: overrides.faults ?? faults,
-    isPowerLossQuick: overrides.isPowerLossQuick ?? !MISSING.quickPowerLoss,
+    quickLossRatio: overrides.isPowerLossQuick === true ? 1 : draw('quick').pick([0, 0.5, 1]),
     commandIntervalMs: draw('commands').pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
   };
 }
@@ -161,6 +154,6 @@ export function describeOptions(options: SwarmOptions): string {
     `disk=${cluster.diskLatencyMs}ms skew=${cluster.clockSkew}`,
     `rebuildAfter=${cluster.rebuildAfterMs}ms phase=${options.faultPhaseMs}ms`,
     `interval=${options.faultIntervalMs}ms commands=${options.commandIntervalMs}ms`,
-    `faults=${options.faults.join(',') || 'none'}`,
+    `quickLosses=${options.quickLossRatio} faults=${options.faults.join(',') || 'none'}`,
   ].join(' ');
 }

@@ -84,6 +84,11 @@ export class VolumeClient {
     this.#isStopped = true;
   }
 
+  /** Every machine of the cluster loses its power at this moment. */
+  onBlackout(): void {
+    this.#history.blackout();
+  }
+
   /** Requests of dead processes have no answer; those of living ones must have had one by now. */
   sweep(): void {
     const nowMs = this.#cluster.clock.now();
@@ -181,6 +186,7 @@ export class VolumeClient {
     }
     const write = this.#nextWrite;
     const isData = op === 'write';
+    const isDurable = (isData || op === 'zero') && this.#random.chance(0.1);
     if (isData) this.#nextWrite += 1;
     const entry =
       op === 'read' || op === 'flush'
@@ -189,18 +195,20 @@ export class VolumeClient {
             served.generation,
             touchedCells(op, offset, length, cellBytes),
             isData ? write : 0,
+            isDurable,
           );
     const { incarnation } = process;
     const startedMs = this.#cluster.clock.now();
     const mark = op === 'flush' ? this.#cluster.watch.replicas.beginFlush(volume) : null;
     const flight: Flight = { op, offset, length, startedMs, entry, process, incarnation, mark };
     this.#flights.add(flight);
-    this.#cluster.trace.add(node.host, `> ${describe(flight)}${isData ? ` w${write}` : ''}`);
+    const name = `${isData ? ` w${write}` : ''}${isDurable ? ' fua' : ''}`;
+    this.#cluster.trace.add(node.host, `> ${describe(flight)}${name}`);
     const request: BlockRequest = {
       op,
       offset,
       length,
-      isDurable: (isData || op === 'zero') && this.#random.chance(0.1),
+      isDurable,
       mayUnmap: op === 'zero' && this.#random.chance(0.5),
       data: isData ? writePattern({ volume, cellBytes }, offset, length, write) : null,
       statuses: null,
@@ -232,7 +240,7 @@ export class VolumeClient {
     this.doneCount += 1;
     if (op === 'read') this.#onData(flight, request.data);
     else if (op === 'flush') {
-      this.#history.endRead(entry, new Map());
+      this.#history.endFlush(entry);
       if (flight.mark !== null) this.#cluster.watch.replicas.endFlush(flight.mark);
     } else {
       this.#history.endWrite(entry);
@@ -247,12 +255,7 @@ export class VolumeClient {
       this.#onViolation(`${describe(flight)} returned ${data?.length ?? 'no'} bytes`);
       return;
     }
-    const values = new Map<number, number>();
-    for (const [cell, write] of readPattern({ volume, cellBytes }, offset, data)) {
-      if (write !== null) values.set(cell, write);
-      else this.#onViolation(`${describe(flight)} returned a torn or foreign cell ${cell}`);
-    }
-    this.#history.endRead(entry, values);
+    this.#history.endRead(entry, readPattern({ volume, cellBytes }, offset, data));
   }
 }
 
