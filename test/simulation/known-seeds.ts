@@ -26,4 +26,35 @@ export const KNOWN_SEEDS: readonly KnownSeed[] = [
     story:
       'Stores named only PGs and volumes with slots in their usage; extents of zeros that had left a disk were never dropped.',
   },
+  {
+    seed: 310,
+    overrides: {
+      isPowerLossQuick: true,
+      isShort: true,
+      faults: ['power-loss', 'scheduler-restart'],
+    },
+    name: 'power is back before anybody noticed',
+    story:
+      'A node lost its power and was back within its lease. It stayed in sync, although acked writes that nobody had flushed were gone from its disks: reads from there went back in time.',
+  },
+  {
+    seed: 329,
+    overrides: {
+      isPowerLossQuick: true,
+      isShort: true,
+      faults: ['power-loss', 'scheduler-restart'],
+    },
+    name: 'power is back before anybody noticed, a second shape',
+    story: 'As 310, in another cluster and with another workload.',
+  },
+  {
+    seed: 337,
+    overrides: {
+      isPowerLossQuick: true,
+      isShort: true,
+      faults: ['power-loss', 'scheduler-restart'],
+    },
+    name: 'power is back before anybody noticed, a third shape',
+    story: 'As 310, in another cluster and with another workload.',
+  },
 ];

@@ -52,7 +52,8 @@ export class ManagerWatch {
       if (before.epoch === pg.epoch) return;
     }
     const text = `in=${pg.inSync.join()} joining=${pg.joining.join()} target=${pg.target.join()}`;
-    this.#trace.add('manager', `# pg${pg.id} e${pg.epoch} ${text}`);
+    const suspects = pg.suspects === undefined ? '' : ` suspects=${pg.suspects.join()}`;
+    this.#trace.add('manager', `# pg${pg.id} e${pg.epoch} ${text}${suspects}`);
   }
 }
 
