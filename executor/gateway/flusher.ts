@@ -13,6 +13,9 @@ import type { VolumeContext } from './volume-context.ts';
 
 type DiskState = 'unsent' | 'sent' | 'done';
 
+/** Numbers of requests begin again after so many: a small integer, and never two at a time. */
+const REQUESTS_MAX = 2 ** 30;
+
 export interface FlushWait {
   readonly pg: PgId;
   readonly disk: DiskId;
@@ -28,6 +31,9 @@ export class Flusher implements ReplyTarget {
   #passOperations: ClientOperation[] = [];
   #waiting: ClientOperation[] = [];
   readonly #disks = new Map<DiskId, DiskState>();
+  /** Requests whose answers count, by their tokens. */
+  readonly #requests = new Map<number, DiskId>();
+  #nextRequest = 1;
   #unfinished = 0;
   #startedMs = 0;
   /** PGs that lost acked writes which no flush had covered; the next flush says so, once. */
@@ -109,8 +115,8 @@ export class Flusher implements ReplyTarget {
   }
 
   onReply(frame: DataFrame, token: number): void {
-    const disk = token as DiskId;
-    if (this.#disks.get(disk) !== 'sent') return;
+    const disk = this.#takeRequest(token);
+    if (disk === null) return;
     if (frame.status !== STATUS.ok) {
       // Tried again with the next pump: the map may no longer name this member by then.
       this.#context.linkOf(disk).noteRefusal(frame.status as Status);
@@ -123,7 +129,15 @@ export class Flusher implements ReplyTarget {
   }
 
   onLost(token: number): void {
-    if (this.#disks.get(token as DiskId) === 'sent') this.#disks.set(token as DiskId, 'unsent');
+    const disk = this.#takeRequest(token);
+    if (disk !== null) this.#disks.set(disk, 'unsent');
+  }
+
+  /** Null: nobody waits for that answer any more. */
+  #takeRequest(token: number): DiskId | null {
+    const disk = this.#requests.get(token) ?? null;
+    this.#requests.delete(token);
+    return disk;
   }
 
   #start(): void {
@@ -132,6 +146,7 @@ export class Flusher implements ReplyTarget {
     this.#passPgs = this.#touched;
     this.#touched = new Map();
     this.#disks.clear();
+    this.#requests.clear();
     this.#unfinished = 0;
     this.#startedMs = this.#context.clock.now();
     this.pump();
@@ -166,12 +181,12 @@ export class Flusher implements ReplyTarget {
     const pgs = this.#passPgs;
     if (pgs === null) return;
     for (const [disk, state] of this.#disks) {
-      if (state !== 'unsent') continue;
+      if (state === 'done') continue;
       if (!this.#isNamed(disk, pgs)) {
-        this.#disks.set(disk, 'done');
-        this.#unfinished -= 1;
+        this.#forget(disk);
         continue;
       }
+      if (state === 'sent') continue;
       const peer = this.#context.linkOf(disk).usablePeer();
       if (peer === null) continue;
       const frame = new DataFrame();
@@ -181,8 +196,21 @@ export class Flusher implements ReplyTarget {
       frame.generation = this.#context.generation;
       // What was acked lies in that memory; another one has nothing of it to flush.
       frame.aux = this.#context.map.disks.get(disk)?.incarnation ?? 0;
-      if (peer.send(frame, this, disk)) this.#disks.set(disk, 'sent');
+      const token = this.#nextRequest;
+      if (!peer.send(frame, this, token)) continue;
+      this.#nextRequest = (token + 1) % REQUESTS_MAX;
+      this.#requests.set(token, disk);
+      this.#disks.set(disk, 'sent');
     }
+  }
+
+  /** It is no member any more. Its answer, should it still come, is not waited for: a hung disk never answers. */
+  #forget(disk: DiskId): void {
+    for (const [token, asked] of this.#requests) {
+      if (asked === disk) this.#requests.delete(token);
+    }
+    this.#disks.delete(disk);
+    this.#unfinished -= 1;
   }
 
   #isNamed(disk: DiskId, pgs: ReadonlyMap<PgId, number>): boolean {

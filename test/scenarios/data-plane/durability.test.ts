@@ -56,6 +56,17 @@ function syncCount(c: TestCluster): number {
 }
 
 describe('data plane: durability', () => {
+  it('a flush that waits for a hung disk: goes on when the disk is no member any more', async () => {
+    const c = await cluster('hung-flush', 'flush');
+    await write(c, 0, 1);
+    c.node(1).simulatedDisk.hang();
+    const flushing = submit(c.device(0), 'flush', 0, 0);
+    await c.clock.runFor(1_000);
+    c.setPg(0, [0]);
+    const { error } = await c.run('the flush', flushing);
+    expect(error).to.equal(null);
+  });
+
   it('a client that never flushes: every acked write survives power loss of all nodes', async () => {
     const c = await cluster('never-flushed', 'flush');
     await write(c, 0, 100);
