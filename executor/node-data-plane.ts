@@ -67,6 +67,8 @@ const DEFAULT_LIMITS: BackgroundLimits = {
   concurrentJoins: 2,
 };
 const DRAIN_MS = 5_000;
+/** Somebody has to make room first. */
+const MAP_RETRY_MS = 10_000;
 const IDLE = { operations: 0, micros: 0 };
 
 /** What exists once the node knows its number. */
@@ -206,11 +208,16 @@ export class NodeDataPlane implements DataPlane {
   }
 
   #keepMapOn(disk: ReplicaDisk): void {
-    if (this.#record === null) return;
-    disk.store.keepMap(this.#record, (status) => {
-      // A failed disk speaks for itself. The map before is still there, and the next one is tried again.
+    const record = this.#record;
+    if (record === null) return;
+    disk.store.keepMap(record, (status) => {
+      // A failed disk speaks for itself. The map before is still there; a quiet cluster makes no next one.
       if (status !== STATUS.noSpace) return;
-      this.#modules.log('warn', 'No space for the last map on a disk', { disk: disk.id });
+      const { clock, log } = this.#modules;
+      log('warn', 'No space for the last map on a disk', { disk: disk.id });
+      clock.after(MAP_RETRY_MS, () => {
+        if (this.#record === record && this.#disks.opened.includes(disk)) this.#keepMapOn(disk);
+      });
     });
   }
 

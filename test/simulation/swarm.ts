@@ -50,8 +50,6 @@ export type FaultKind = (typeof FAULT_KINDS)[number];
 export const MISSING = {
   /** Scrub in every run: damage to data that nobody reads is left out of the last comparison. */
   scrub: true,
-  /** After a full file system the last map is not written again: drawn with `--faults disk-full` only. */
-  fullDisk: true,
 } as const;
 
 export interface SwarmOptions {
@@ -87,9 +85,7 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
   // One generator per choice: a new choice leaves all others as they were.
   const draw = (what: string): Prng => root.fork(what);
   const faultPhaseMs = draw('phase').between(15_000, 90_000);
-  const faults = FAULT_KINDS.filter((kind) => {
-    return !UNDRAWN.includes(kind) && draw(kind).chance(FAULT_CHANCE);
-  });
+  const faults = FAULT_KINDS.filter((kind) => draw(kind).chance(FAULT_CHANCE));
   return {
     seed,
     cluster: drawCluster(seed, draw),
@@ -107,8 +103,6 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     commandIntervalMs: draw('commands').pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
   };
 }
-
-const UNDRAWN: readonly FaultKind[] = [...(MISSING.fullDisk ? (['disk-full'] as const) : [])];
 
 /** About a dozen kinds per seed, out of all. */
 const FAULT_CHANCE = 0.35;
