@@ -3,8 +3,10 @@
  * failure prints the last lines of its trace and how to run it again; the exit code is then 1.
  */
 import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runSeed, type Verdict } from './run.ts';
+import { JOBS_MAX, runJobs, type SeedSum } from './seed-jobs.ts';
 import {
   describeOptions,
   drawOptions,
@@ -17,7 +19,9 @@ const USAGE = `npm run simulate -- [options]
   --seed N           one seed
   --seeds N          so many seeds, from --from (default: 10)
   --from M           first seed (default: 1)
+  --step N           every Nth seed only (default: 1)
   --minutes N        seeds from --from on, until the time is over
+  --jobs N           in so many processes (default: 1)
   --faults a,b       only these faults (${FAULT_KINDS.join(', ')}; none)
   --short            short fault phases, as the tests use them
   --quick-power-loss power always comes back within seconds
@@ -31,7 +35,9 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     seeds: { type: 'string' },
     from: { type: 'string' },
+    step: { type: 'string' },
     minutes: { type: 'string' },
+    jobs: { type: 'string' },
     faults: { type: 'string' },
     short: { type: 'boolean' },
     'quick-power-loss': { type: 'boolean' },
@@ -49,17 +55,45 @@ async function main(): Promise<number> {
   const first = whole('seed', values.seed) ?? whole('from', values.from) ?? 1;
   const minutes = whole('minutes', values.minutes);
   const limit = values.seed !== undefined ? 1 : (whole('seeds', values.seeds) ?? 10);
+  const jobs = Math.min(JOBS_MAX, whole('jobs', values.jobs) ?? 1);
+  const startMs = Date.now();
+  const { count, failed } =
+    jobs > 1
+      ? await runJobs(
+          jobs,
+          { first, count: minutes === null ? limit : null },
+          {
+            program: fileURLToPath(import.meta.url),
+            flags: [
+              ...repeatedFlags(),
+              ...(values.twice === true ? ['--twice'] : []),
+              ...(minutes === null ? [] : [`--minutes=${minutes}`]),
+            ],
+            write,
+          },
+        )
+      : await runAll(first, minutes === null ? limit : null, minutes);
+  const seconds = Math.max(1, Math.round((Date.now() - startMs) / 1000));
+  write(`${count} seeds, ${failed} failed, in ${seconds} s (${(count / seconds).toFixed(1)}/s)`);
+  return failed === 0 ? 0 : 1;
+}
+
+async function runAll(
+  first: number,
+  limit: number | null,
+  minutes: number | null,
+): Promise<SeedSum> {
+  const step = Math.max(1, whole('step', values.step) ?? 1);
   const endMs = minutes === null ? Number.POSITIVE_INFINITY : Date.now() + minutes * 60_000;
   const commit = readCommit();
   let failed = 0;
   let count = 0;
-  for (let seed = first; Date.now() < endMs; seed += 1) {
-    if (minutes === null && count >= limit) break;
+  for (let seed = first; Date.now() < endMs; seed += step) {
+    if (limit !== null && count >= limit) break;
     count += 1;
     if (!(await runOne(seed, commit))) failed += 1;
   }
-  write(`${count} seeds, ${failed} failed`);
-  return failed === 0 ? 0 : 1;
+  return { count, failed };
 }
 
 async function runOne(seed: number, commit: string): Promise<boolean> {
@@ -80,7 +114,7 @@ async function runOne(seed: number, commit: string): Promise<boolean> {
   write(`     ${describeOptions(options)}`);
   for (const line of verdict.lastLines) write(`     ${line}`);
   for (const problem of problems) write(`     ! ${problem}`);
-  write(`     again: npm run simulate -- --seed ${seed}${repeatedFlags()}`);
+  write(`     again: npm run simulate -- ${[`--seed ${seed}`, ...repeatedFlags()].join(' ')}`);
   return false;
 }
 
@@ -105,13 +139,13 @@ function overrides(): SwarmOverrides {
   };
 }
 
-function repeatedFlags(): string {
+function repeatedFlags(): string[] {
   const flags: string[] = [];
-  if (values.faults !== undefined) flags.push(`--faults ${values.faults}`);
+  if (values.faults !== undefined) flags.push(`--faults=${values.faults}`);
   if (values['quick-power-loss'] === true) flags.push('--quick-power-loss');
-  if (values.think !== undefined) flags.push(`--think ${values.think}`);
+  if (values.think !== undefined) flags.push(`--think=${values.think}`);
   if (values.short === true) flags.push('--short');
-  return flags.map((flag) => ` ${flag}`).join('');
+  return flags;
 }
 
 function parseFaults(text: string): FaultKind[] {
