@@ -30,7 +30,8 @@ export function addScrubCommand(parser: GlobalArgv): GlobalArgv {
 }
 
 async function startScrub(cli: Cli, args: StartArgs): Promise<undefined> {
-  const { body } = await cli.api.send<JobView>('POST', '/scrubs', await scopeOf(cli, args.what));
+  const scope = await scopeOf(cli, args.what);
+  const { body } = await cli.api.send<JobView>('POST', '/scrubs', { body: scope });
   cli.show(body, () => `Scrub of ${body.subject} has begun: ${body.id}.`);
 }
 
