@@ -191,6 +191,14 @@ export class FaultAtlas {
     return { damaged, isDead };
   }
 
+  /** A disk that hangs and that the cluster still counts on; empty when there is none. */
+  findUnnoticed(): string {
+    for (const [disk, { device, isServing }] of this.#disks) {
+      if (isServing && device.isHung) return `d${disk} hangs and is still in service`;
+    }
+    return '';
+  }
+
   // ── What faults say ──────────────────────────────────────────────────────────────────────────
 
   /** Out of reach, or not working, until the returned function is called. */

@@ -130,7 +130,10 @@ class Run {
   async #heal(): Promise<void> {
     this.#faults.healAll();
     await this.#settled('the operator is done', this.#administrator.stop(), HEAL_MS_MAX);
-    await this.#until('the cluster is whole', () => findUnrest(this.#cluster.state), HEAL_MS_MAX);
+    // A hung disk is noticed after a while only.
+    const unrest = (): string =>
+      findUnrest(this.#cluster.state) || this.#faults.atlas.findUnnoticed();
+    await this.#until('the cluster is whole', unrest, HEAL_MS_MAX);
     const clients = [...this.#administrator.clients.values()];
     const goals = clients.map((client) => client.doneCount + PROGRESS_OPS);
     await this.#until(
