@@ -282,6 +282,9 @@ export class JournalReplay {
     const presence = this.#tableOf(row).subarray(0, PRESENCE_BYTES);
     catalog.dataBlocks[row] = countPresence(presence, 0, BLOCKS_PER_EXTENT, PRESENCE.data);
     catalog.zeroBlocks[row] = countPresence(presence, 0, BLOCKS_PER_EXTENT, PRESENCE.zero);
+    if (catalog.slot[row] !== NO_SLOT || catalog.dataBlocks[row] === 0) return;
+    const name = nameOfExtent(catalog.addressOf(row));
+    throw new StorageError('corrupt', `Extent ${name} has data by the journal, and no slot for it`);
   }
 }
 

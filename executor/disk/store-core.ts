@@ -8,7 +8,7 @@
  * that led to it is durable (checkpoint.ts).
  */
 import { ZERO_BLOCK_CRC } from '../../shared/base/crc32c.ts';
-import { BLOCK_BYTES } from '../../shared/base/units.ts';
+import { BLOCK_BYTES, BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
 import type { Clock, Disk, DiskFailure, DiskIndex, Log } from '../../shared/ports.ts';
 import { DiskError } from '../../shared/ports.ts';
 import { PRESENCE, STATUS } from '../../shared/wire/data-protocol.ts';
@@ -18,7 +18,7 @@ import type { SyncDone } from './group-sync.ts';
 import { decodeTable, TABLE_BYTES, tableKey } from './index-records.ts';
 import type { Journal } from './journal.ts';
 import { EXTENT_FLAG, NO_SLOT, PRESENCE_FLAG } from './journal-records.ts';
-import { PRESENCE_BYTES, presenceAt, runEnd, setPresence } from './presence.ts';
+import { countPresence, PRESENCE_BYTES, presenceAt, runEnd, setPresence } from './presence.ts';
 import type { RangeHolds } from './range-holds.ts';
 import type { SlabFiles } from './slab-files.ts';
 import type { SlotAllocator } from './slot-allocator.ts';
@@ -121,7 +121,9 @@ export class StoreCore {
     try {
       const value = this.parts.index.get(tableKey(address));
       const table = this.tables.assign(row);
-      if (value !== null && decodeTable(value, table)) return table;
+      const isSound =
+        value !== null && decodeTable(value, table) && this.#hasRoomForData(row, table);
+      if (isSound) return table;
       if (
         value === null &&
         this.catalog.dataBlocks[row] === 0 &&
@@ -140,6 +142,12 @@ export class StoreCore {
       this.failWith('Loading an extent from the index', error);
       return null;
     }
+  }
+
+  /** Data lies in a slot: a table that knows of some although its entry names none belongs to another. */
+  #hasRoomForData(row: number, table: Uint8Array): boolean {
+    if (this.catalog.slot[row] !== NO_SLOT) return true;
+    return countPresence(table, 0, BLOCKS_PER_EXTENT, PRESENCE.data) === 0;
   }
 
   /** A table for an extent that was just made: all absent. */

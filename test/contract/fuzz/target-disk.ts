@@ -17,7 +17,7 @@ import {
 } from '../../../executor/disk/index-records.ts';
 import { journalName } from '../../../executor/disk/journal.ts';
 import type { JournalRecord } from '../../../executor/disk/journal-records.ts';
-import { encodeRecord, RECORD_BYTES_MAX } from '../../../executor/disk/journal-records.ts';
+import { encodeRecord, NO_SLOT, RECORD_BYTES_MAX } from '../../../executor/disk/journal-records.ts';
 import {
   decodeSuperblock,
   encodeSuperblock,
@@ -109,10 +109,11 @@ function journalOf(records: readonly JournalRecord[]): Buffer {
 function anyRecord(prng: Prng): JournalRecord {
   const address = { volume: prng.below(3), layer: prng.below(2), extent: prng.below(3) };
   const number = prng.chance(0.7) ? prng.below(6) : Number(prng.pick(EXTREMES) & 0xffff_ffffn);
+  const slot = prng.chance(0.2) ? NO_SLOT : number;
   const block = prng.below(BLOCKS_PER_EXTENT);
   const count = prng.between(1, BLOCKS_PER_EXTENT - block);
   const choices: readonly JournalRecord[] = [
-    { type: 'extent', flags: prng.below(256), ...address, pg: number, slot: number, epoch: number },
+    { type: 'extent', flags: prng.below(256), ...address, pg: number, slot, epoch: number },
     {
       type: 'presence',
       flags: prng.below(4),
