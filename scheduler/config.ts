@@ -37,6 +37,7 @@ export interface Config {
   readonly diskReadmitAfterMs: number | null;
   /** 0: no brake on mass failure. */
   readonly brakeWindowMs: number;
+  readonly suspectWaitMs: number;
   readonly resyncBytesPerSecond: number;
   readonly concurrentJoinsPerDisk: number;
   /** A cron expression, or `off`. */
@@ -121,6 +122,7 @@ export function readConfig(
     executorMemoryMb: read.number('', 'EXECUTOR_MEMORY_MB', 1024, 32, 1_000_000),
     leaseMs: read.number('', 'LEASE_MS', 4_000, 500, 60_000),
     rebuildAfterMs: read.number('', 'REBUILD_AFTER_SECONDS', 600, 0, 1e6) * 1000,
+    suspectWaitMs: read.number('', 'SUSPECT_WAIT_SECONDS', 300, 1, 1e6) * 1000,
     diskReadmitAfterMs:
       read.number('', 'DISK_READMIT_AFTER_HOURS', 0, 0, 10_000) * 3_600_000 || null,
     brakeWindowMs: read.number('', 'BRAKE_WINDOW_SECONDS', 600, 0, 1e6) * 1000,

@@ -164,6 +164,7 @@ function managerOptions(config: Config, controlAddress: string): ManagerOptions 
     brakeWindowMs: config.brakeWindowMs,
     diskReadmitAfterMs: config.diskReadmitAfterMs,
     rebuildAfterMs: config.rebuildAfterMs,
+    suspectWaitMs: config.suspectWaitMs,
     resyncBytesPerSecond: config.resyncBytesPerSecond,
     concurrentJoinsPerDisk: config.concurrentJoinsPerDisk,
     defaultPgCount: config.pgCount,

@@ -37,6 +37,8 @@ class Walk {
       case 0:
       case 1:
         if (executor.isAlive) this.cluster.kill(node);
+        // Now and then it was the power of the machine.
+        if (this.#prng.chance(0.3)) executor.powerLosses += 1;
         break;
       case 2:
       case 3:
