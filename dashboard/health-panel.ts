@@ -1,5 +1,8 @@
 /** What is not as it should be, and what happens about it. A healthy cluster gets one quiet line. */
+
+import { useState } from 'preact/hooks';
 import type { ClusterView, HealthReason } from '../shared/model/api-views.ts';
+import { Explanation } from './explanation.ts';
 import { HEALTH_TONES, plural } from './figures.ts';
 import { html, type Markup } from './html.ts';
 
@@ -35,13 +38,20 @@ export function HealthPanel({ cluster }: { cluster: ClusterView }): Markup {
 function ReasonList({ reasons }: { reasons: readonly HealthReason[] }): Markup {
   return html`<ul class="reasons">
     ${reasons.map(
-      (reason) => html`<li key=${`${reason.subject} ${reason.message}`}>
-        <span class="subject">${reason.subject}</span>
-        <div>
-          <p>${reason.message}</p>
-          <p class="next"><span aria-hidden="true">→ </span><span class="hidden">Next: </span>${reason.next}</p>
-        </div>
-      </li>`,
+      (reason) => html`<${Reason} key=${`${reason.subject} ${reason.message}`} reason=${reason} />`,
     )}
   </ul>`;
+}
+
+function Reason({ reason }: { reason: HealthReason }): Markup {
+  const [isOpen, setOpen] = useState(false);
+  return html`<li>
+    <span class="subject">${reason.subject}</span>
+    <div>
+      <p>${reason.message}</p>
+      <p class="next"><span aria-hidden="true">→ </span><span class="hidden">Next: </span>${reason.next}
+        ${' '}<button type="button" class="more why" aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>${isOpen ? 'Close' : 'Why?'}</button></p>
+      ${isOpen && html`<${Explanation} subject=${reason.subject} />`}
+    </div>
+  </li>`;
 }

@@ -53,7 +53,7 @@ function makeNodeExplanation(scene: Scene, node: NodeRecord): Explanation | null
   const { word, reason } = nodeState(scene.state, node, scene.now);
   const explain = NODE_WORDS[word];
   if (explain === 'green') return explainDistrust(scene, node);
-  const message = `${describeNode(node)} is ${word}: ${reason}`;
+  const message = `${describeNode(node)} is ${word}: ${uncapitalize(reason)}`;
   return makeExplanation({
     kind: 'node',
     subject: formatNode(node.id),
@@ -239,4 +239,9 @@ function silenceFact({ scene, node }: NodeSubject): readonly Fact[] {
     facts.push({ subject, message, sinceMs: heardMs });
   }
   return facts;
+}
+
+/** Inside a sentence; names keep their capital. */
+function uncapitalize(reason: string): string {
+  return reason.startsWith('Mesos') ? reason : reason.charAt(0).toLowerCase() + reason.slice(1);
 }

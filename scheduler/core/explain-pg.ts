@@ -1,11 +1,18 @@
 /** Why placement groups are not clean: which copies are missing, what each of them waits for, and what comes next. */
-import { type DiskId, formatDisk, formatPg, type PgId } from '../../shared/base/ids.ts';
+import {
+  type DiskId,
+  formatDisk,
+  formatPg,
+  type NodeId,
+  type PgId,
+} from '../../shared/base/ids.ts';
 import { formatDuration } from '../../shared/base/units.ts';
 import type { PgCounts } from '../../shared/model/api-views.ts';
 import { isBraked } from './brake.ts';
 import { diskUse } from './disk-use.ts';
 import { BRAKE_NEXT } from './explain-brake.ts';
 import { explainDisk } from './explain-disk.ts';
+import { explainNode } from './explain-node.ts';
 import { suspectFacts, suspectOutlook } from './explain-suspects.ts';
 import {
   causedBy,
@@ -175,8 +182,21 @@ function findCauses({ scene, pg, family }: PgSubject): readonly Fact[] {
     for (const message of state.work.explanations.get(family.pool) ?? []) {
       facts.push({ subject: family.pool, message, sinceMs: null });
     }
+    facts.push(...nodesAway(scene, family.pool));
   }
   return facts;
+}
+
+/** Nodes whose disks the pool would use, were they there. */
+function nodesAway(scene: Scene, pool: string): readonly Fact[] {
+  const { facts } = scene.state;
+  const nodes = new Set<NodeId>();
+  for (const disk of facts.disks.values()) if (disk.pool === pool) nodes.add(disk.node);
+  return [...nodes].flatMap((id) => {
+    const node = facts.nodes.get(id);
+    const explanation = node.admin === 'gone' ? null : explainNode(scene, node);
+    return explanation?.severity === 'degraded' ? causedBy(explanation) : [];
+  });
 }
 
 function joinFact({ state }: Scene, pg: PgRecord, id: DiskId): Fact {
@@ -277,9 +297,8 @@ function degradedOutlook(subject: PgSubject): Outlook {
     }
   }
   if (pg.target.length < family.replicas) {
-    const explained = state.work.explanations.get(family.pool)?.[0];
     return {
-      next: explained ?? 'It is rebuilt as soon as there is a disk on another node for it',
+      next: 'They are rebuilt as soon as there is a disk for them on one more node',
       ...open('there is no disk that could take the copy'),
       action: 'Bring back a node, or add one with a free disk',
       command: null,

@@ -132,7 +132,7 @@ describe('explain', () => {
       message: 'Volume "data" does not serve: n3 is out of reach',
       command: 'cistern volume attach data',
     });
-    expect(found.causes[0]?.message).to.match(/^n3 \(host3\) is down: Silent for/);
+    expect(found.causes[0]?.message).to.match(/^n3 \(host3\) is down: silent for/);
     expect(found.causes[1]?.message).to.match(/^The last report of n3 came .* ago; its control/);
   });
 
