@@ -129,6 +129,7 @@ class Run {
 
   async #heal(): Promise<void> {
     this.#faults.healAll();
+    for (const client of this.#administrator.clients.values()) client.slowDown();
     await this.#settled('the operator is done', this.#administrator.stop(), HEAL_MS_MAX);
     // A hung disk is noticed after a while only.
     const unrest = (): string =>

@@ -39,6 +39,7 @@ const PATIENCE_MS = 34_500;
 /** It looks now and then. */
 const ANSWER_MS_MAX = 37_000;
 const SPOTS = 6;
+const HEALING_SLOWNESS = 4;
 /** Of one request: judging more of the smallest cells would take half of a run's time. */
 const CELLS_MAX = 512;
 /** Most requests are small; the largest one crosses an extent. */
@@ -54,6 +55,7 @@ export class VolumeClient {
   readonly #onViolation: (what: string) => void;
   #nextWrite = 1;
   #isStopped = false;
+  #slowness = 1;
   doneCount = 0;
   failedCount = 0;
   lostCount = 0;
@@ -80,6 +82,11 @@ export class VolumeClient {
   start(): void {
     this.#isStopped = false;
     for (let lane = 0; lane < this.options.depth; lane += 1) this.#goOn();
+  }
+
+  /** From now on there are fewer requests: healing takes minutes, and has to be judged too. */
+  slowDown(): void {
+    this.#slowness = HEALING_SLOWNESS;
   }
 
   stop(): void {
@@ -127,7 +134,7 @@ export class VolumeClient {
   }
 
   #goOn(): void {
-    const waitMs = this.options.thinkMs * 2 * this.#random.fraction();
+    const waitMs = this.options.thinkMs * this.#slowness * 2 * this.#random.fraction();
     this.#cluster.clock.after(waitMs, () => {
       if (this.#isStopped) return;
       const node = this.#pickNode();
