@@ -7,9 +7,10 @@
  */
 
 import { Facts } from '../scheduler/core/facts.ts';
+import type { PgRecord } from '../scheduler/core/records.ts';
 import { describeError, StorageError } from '../shared/base/errors.ts';
 import { formatNode, formatPg, formatVolume, type NodeId } from '../shared/base/ids.ts';
-import type { ClusterMap, MapPg } from '../shared/model/cluster-map.ts';
+import type { ClusterMap } from '../shared/model/cluster-map.ts';
 import type { StoreEntry } from '../shared/ports.ts';
 import { judgePg, type PgJudgement } from './pg-judgement.ts';
 import { describeContent, type KnownMap, type Witness } from './witness.ts';
@@ -64,10 +65,12 @@ export type Decision =
 const TERM_LEAP = 100;
 /** Above every map version: a rebalance makes a few a second. */
 const VERSION_LEAP = 1_000_000;
-/** With missing nodes: above every epoch that they may have adopted without us. */
+/** Above every epoch that the lost manager may have made without any witness: no number is used twice. */
 const EPOCH_LEAP = 1_000;
 /** Numbers of events and jobs that nobody remembers. */
 const HISTORY_LEAP = 1_000;
+/** Above every attempt to start a disk's task that the lost manager made unwitnessed: ids of tasks are used once. */
+const ATTEMPT_LEAP = 100;
 /** With missing nodes: numbers that were given out without us. */
 const ID_LEAP = 100;
 
@@ -86,7 +89,7 @@ export function decideRecovery(witnesses: readonly Witness[], choices: Choices):
       remedy: `Start their executors or name their disks with --from; if they are lost for good: --accept-missing ${unaccepted.map(formatNode).join(',')}`,
     });
   }
-  const judgements = judgePgs(newest.map, witnesses, missing, choices, refusals);
+  const judgements = judgePgs(newest.map, witnesses, choices, refusals);
   refuseUnknownVolumes(newest.map, witnesses, choices, refusals);
   if (refusals.length > 0) return { kind: 'refused', refusals };
   return makePlan({ newest, facts, missing, judgements, witnesses, nowMs: choices.nowMs });
@@ -178,7 +181,6 @@ function findMissing(map: ClusterMap, witnesses: readonly Witness[]): readonly N
 function judgePgs(
   map: ClusterMap,
   witnesses: readonly Witness[],
-  missing: readonly NodeId[],
   choices: Choices,
   refusals: Refusal[],
 ): readonly PgJudgement[] {
@@ -193,9 +195,8 @@ function judgePgs(
       adopted.set(pg, ofPg);
     }
   }
-  const leap = missing.length > 0 ? EPOCH_LEAP : 0;
   const judgements = sortById(map.pgs).map((pg) =>
-    judgePg(pg, adopted.get(pg.id) ?? new Map(), leap),
+    judgePg(pg, adopted.get(pg.id) ?? new Map(), EPOCH_LEAP),
   );
   const doubted = judgements.filter(({ doubt }) => doubt !== '');
   if (doubted.length > 0 && !choices.isDoubtAccepted) {
@@ -247,6 +248,10 @@ function makePlan(ingredients: Ingredients): RecoveryPlan {
     if (judgement.change !== '') changes.push(`${formatPg(judgement.pg.id)}: ${judgement.change}`);
   }
   raiseGenerations(facts, witnesses, changes);
+  // A task that the lost manager started: word of its end must not be taken for that of a later one.
+  for (const disk of [...facts.disks.values()]) {
+    facts.disks.update(disk.id, { taskAttempt: disk.taskAttempt + ATTEMPT_LEAP });
+  }
   const maps = witnesses.flatMap(({ known }) => (known === null ? [] : [known.map]));
   const term = Math.max(...maps.map((one) => one.term)) + TERM_LEAP;
   const mapVersion = map.version + VERSION_LEAP;
@@ -301,9 +306,18 @@ function recordRecovery(facts: Facts, map: ClusterMap, nowMs: number): void {
 }
 
 /** As the map has it (its `minInSync` is the family's), with the members and the epoch as judged. */
-function recordOf({ pg, inSync, joining, epoch }: PgJudgement): Omit<MapPg, 'minInSync'> {
-  const { minInSync: _, ...record } = pg;
-  return { ...record, inSync, joining, epoch };
+function recordOf({ pg, inSync, joining, epoch }: PgJudgement): PgRecord {
+  const suspects = (pg.suspects ?? []).filter((disk) => inSync.includes(disk));
+  const compareEpoch = pg.compareEpoch ?? 0;
+  return {
+    id: pg.id,
+    epoch,
+    inSync,
+    joining,
+    target: pg.target,
+    ...(suspects.length === 0 ? {} : { suspects }),
+    ...(compareEpoch === 0 ? {} : { compareEpoch }),
+  };
 }
 
 /** A generation above the record's: the volume was attached again, and nobody knows where. */

@@ -11,7 +11,7 @@ export interface PgJudgement {
   readonly inSync: readonly DiskId[];
   readonly joining: readonly DiskId[];
   readonly epoch: number;
-  /** How it differs from the map; empty when it does not. */
+  /** How its members differ from the map's; empty when they do not. */
   readonly change: string;
   /** Why the members cannot be told; empty when they can. They are then the likeliest. */
   readonly doubt: string;
@@ -25,11 +25,10 @@ export function judgePg(
 ): PgJudgement {
   const highest = Math.max(0, ...adopted.values());
   if (highest <= pg.epoch) {
-    const change = leap === 0 ? '' : `epoch ${pg.epoch} → ${pg.epoch + leap}`;
     const { inSync, joining } = pg;
-    return { pg, inSync, joining, epoch: pg.epoch + leap, change, doubt: '' };
+    return { pg, inSync, joining, epoch: pg.epoch + leap, change: '', doubt: '' };
   }
-  const epoch = highest + 1 + leap;
+  const epoch = highest + leap;
   const current = pg.inSync.filter((disk) => adopted.get(disk) === highest);
   // One change was missed, and no single change makes a joining disk of one in sync.
   const isCertain = highest === pg.epoch + 1 && current.length > 0;

@@ -142,7 +142,10 @@ class OpenSet implements RescueSet {
     }
     for (const pg of this.known?.map.pgs ?? []) {
       const { inSync, doubt } = judgePg(pg, adopted.get(pg.id) ?? new Map(), 0);
-      this.#inSync.set(pg.id, { disks: inSync, isDoubtful: doubt !== '' });
+      // Who lost its memory may lack acked writes: it counts only when nobody else is left.
+      const sure = inSync.filter((disk) => pg.suspects?.includes(disk) !== true);
+      const disks = sure.length > 0 ? sure : inSync;
+      this.#inSync.set(pg.id, { disks, isDoubtful: doubt !== '' });
     }
   }
 

@@ -27,6 +27,8 @@ export interface Verdict {
 export interface RunHooks {
   /** Sees every line of the trace. */
   readonly onLine?: (line: string) => void;
+  /** After the faults, before everything is healed. */
+  readonly beforeHealing?: (cluster: Cluster) => Promise<void>;
 }
 
 const BOOT_MS_MAX = 60_000;
@@ -52,7 +54,7 @@ export async function runSeed(options: SwarmOptions, hooks: RunHooks = {}): Prom
   };
   const run = new Run(cluster, options, violations, onViolation);
   try {
-    await run.play();
+    await run.play(hooks.beforeHealing ?? (() => Promise.resolve()));
   } catch (error) {
     if (!(error instanceof RunOver)) {
       onViolation(`exception: ${error instanceof Error ? error.stack : describeError(error)}`);
@@ -95,7 +97,7 @@ class Run {
     this.#administrator = new Administrator(cluster, options, onViolation);
   }
 
-  async play(): Promise<void> {
+  async play(beforeHealing: (cluster: Cluster) => Promise<void>): Promise<void> {
     const { clock } = this.#cluster;
     this.#cluster.startScheduler();
     await this.#until('the cluster is up', () => this.#unrestAtBoot(), BOOT_MS_MAX);
@@ -108,6 +110,7 @@ class Run {
     this.#administrator.start();
     await clock.runWhile(() => this.#violations.length === 0, this.#options.faultPhaseMs);
     this.#endIfWrong();
+    await beforeHealing(this.#cluster);
     await this.#heal();
     await this.#judge();
   }

@@ -2,6 +2,8 @@
  * One machine of the cluster: disks that outlive everything, a Mesos agent, and at most one container per
  * executor id with the production executor, node agent and data plane inside.
  */
+
+import type { DataMemory } from '../../executor/data-plane.ts';
 import type { StoreTuning } from '../../executor/disk/store-types.ts';
 import { Executor } from '../../executor/executor.ts';
 import { NodeAgent } from '../../executor/node-agent.ts';
@@ -96,6 +98,11 @@ export class SimulatedNode {
     return this.dataProcess?.served.get(volume) ?? null;
   }
 
+  /** What the executor remembers, as it would tell a recovery; null while none runs. */
+  async recall(): Promise<NodeRecollection | null> {
+    return (await this.#container?.recall()) ?? null;
+  }
+
   startContainer(executorId: string, reporter: ContainerReporter): ContainerHooks {
     this.#incarnations += 1;
     this.#modules.trace.add(this.host, `+ container ${executorId}`);
@@ -168,6 +175,13 @@ export class SimulatedNode {
   }
 }
 
+/** `record`: the map in memory; `map`: the newest on the disks. Both as kept. */
+export interface NodeRecollection extends DataMemory {
+  readonly clusterId: string;
+  readonly node: NodeId;
+  readonly record: Uint8Array | null;
+}
+
 interface ContainerPlace {
   readonly node: SimulatedNode;
   readonly executorId: string;
@@ -187,6 +201,11 @@ class Container implements ContainerHooks {
   readonly #volumes = new Map<string, string>();
   readonly #stopGrants: () => void;
   #isOver = false;
+  #remembered: {
+    readonly clusterId: string;
+    readonly node: NodeId;
+    readonly keeper: MapKeeper;
+  } | null = null;
 
   constructor(
     place: ContainerPlace,
@@ -221,6 +240,14 @@ class Container implements ContainerHooks {
       const reason = 'this node has no disks yet';
       return { isGranted: false, reason, mapVersion: 0, node: 0 as NodeId };
     });
+  }
+
+  async recall(): Promise<NodeRecollection | null> {
+    const remembered = this.#remembered;
+    const memory = await this.dataProcess?.recall();
+    if (remembered === null || memory === undefined || memory === null) return null;
+    const { clusterId, node, keeper } = remembered;
+    return { ...memory, clusterId, node, record: keeper.record() };
   }
 
   launch(task: TaskInfo): void {
@@ -328,6 +355,7 @@ class Container implements ContainerHooks {
         onMap: (map, facts) => keeper.note(map, facts),
       },
     );
+    this.#remembered = { clusterId, node, keeper };
     this.dataProcess = dataPlane;
     dataPlane.start();
     trace.add(host, `+ node n${node}`);

@@ -4,7 +4,13 @@
  */
 import { StorageError } from '../../shared/base/errors.ts';
 import type { Prng } from '../../shared/base/prng.ts';
-import type { Clock, MetadataStore, StoreChange, StoreSnapshot } from '../../shared/ports.ts';
+import type {
+  Clock,
+  MetadataStore,
+  StoreChange,
+  StoreEntry,
+  StoreSnapshot,
+} from '../../shared/ports.ts';
 
 export class SimulatedStore {
   readonly #clock: Clock;
@@ -32,6 +38,16 @@ export class SimulatedStore {
   /** The leader's session at the store is lost: its next commit is refused, another may lead. */
   depose(): void {
     this.#term += 1;
+  }
+
+  /** Another store in its place, as a recovery writes it: terms begin above `term`. */
+  replace(entries: readonly StoreEntry[], term: number): void {
+    const changes: StoreChange[] = [...this.#rows.keys()].map((key) => ({ key, value: null }));
+    this.#rows.clear();
+    for (const { key, value } of entries) this.#rows.set(key, value);
+    this.#revision = 1;
+    this.#term = Math.max(term, this.#term);
+    this.onCommitted([...changes, ...entries]);
   }
 
   /**

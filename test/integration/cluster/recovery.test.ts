@@ -120,7 +120,6 @@ describe('cluster: the metadata store is lost', function () {
     expect(existsSync(join(stateDir, 'data.mdb'))).to.equal(false);
     const plan = planOf(await ask('--accept-missing', node.id, '--plan'));
     expect(plan.missingNodes).to.have.length(1);
-    expect(plan.changes[0]).to.match(/epoch/);
     await cluster.startAgent(victim);
   });
 
