@@ -10,6 +10,7 @@ import type { JobId } from '../../shared/base/ids.ts';
 import { moveKind } from './jobs.ts';
 import { familyOf } from './members.ts';
 import type { JobRecord } from './records.ts';
+import { findScrub, scrubbingBytes } from './scrubs.ts';
 import type { Now, State } from './state.ts';
 import type { JobProgress } from './work.ts';
 
@@ -82,7 +83,7 @@ function advance(
   };
 }
 
-/** What joins that are still running have copied, per job that they belong to. */
+/** What joins and scrubs that still run have done, per job that they belong to. */
 function copiedByJoins(state: State): ReadonlyMap<string, number> {
   const copied = new Map<string, number>();
   for (const observed of state.nodes.values()) {
@@ -93,5 +94,7 @@ function copiedByJoins(state: State): ReadonlyMap<string, number> {
       copied.set(key, (copied.get(key) ?? 0) + join.doneBytes);
     }
   }
+  const scrub = findScrub(state);
+  if (scrub !== null) copied.set(`scrub ${scrub.subject}`, scrubbingBytes(state));
   return copied;
 }

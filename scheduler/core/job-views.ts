@@ -3,16 +3,13 @@ import { formatJob } from '../../shared/base/ids.ts';
 import type { EventView, JobView } from '../../shared/model/api-views.ts';
 import { doneBytesOf, rateOf } from './job-progress.ts';
 import type { EventRecord, JobRecord } from './records.ts';
-import { findScrub, scrubbingBytes } from './scrubs.ts';
 import type { Now, State } from './state.ts';
 
 /** All jobs that are kept, in order of number. */
 export function jobViews(state: State, now: Now): JobView[] {
-  const scrub = findScrub(state);
-  const scrubbing = scrub === null ? 0 : scrub.doneBytes + scrubbingBytes(state);
   return [...state.facts.jobs.values()]
     .sort((a, b) => a.id - b.id)
-    .map((job) => jobView(state, job, job.id === scrub?.id ? scrubbing : 0, now));
+    .map((job) => jobView(state, job, now));
 }
 
 /** Events with an id above `sinceId`, in order; when there are more than `limit`, the newest. */
@@ -35,9 +32,9 @@ export function eventViews(state: State, sinceId: number, limit: number): EventV
   }));
 }
 
-function jobView(state: State, job: JobRecord, leastBytes: number, now: Now): JobView {
+function jobView(state: State, job: JobRecord, now: Now): JobView {
   const isRunning = job.phase === 'running';
-  const doneBytes = isRunning ? Math.max(leastBytes, doneBytesOf(state, job)) : job.doneBytes;
+  const doneBytes = isRunning ? doneBytesOf(state, job) : job.doneBytes;
   const totalBytes = Math.max(job.totalBytes, doneBytes);
   const seconds = Math.max(0, ((job.endedAtMs ?? now.wallMs) - job.startedAtMs) / 1000);
   const mean = seconds > 0 && doneBytes > 0 ? doneBytes / seconds : null;

@@ -11,6 +11,7 @@ import type { State } from '../../scheduler/core/state.ts';
 import { Scheduler } from '../../scheduler/scheduler.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { Prng } from '../../shared/base/prng.ts';
+import { findUnexplained } from '../scenarios/manager/explained.ts';
 import { ClusterWatch } from './cluster-watch.ts';
 import { MachineClock } from './machine-clock.ts';
 import { ProcessClock } from './process-clock.ts';
@@ -89,6 +90,8 @@ interface SchedulerLife {
 const FIRST_PORT = 7_500;
 /** Marathon starts a scheduler that ended again. */
 const RESTART_MS = 1_000;
+/** All views and their explanations are made so often. */
+const EXPLAIN_MS = 1_000;
 const RESUBSCRIBE_MS = 500;
 
 export class Cluster {
@@ -108,6 +111,7 @@ export class Cluster {
   onBlackout: () => void = () => undefined;
   /** What must never happen, from those who see it first. */
   onViolation: (what: string) => void = () => undefined;
+  #nextExplainAtMs = 0;
   #life: SchedulerLife | null = null;
   #lives = 0;
 
@@ -255,10 +259,22 @@ export class Cluster {
     });
     life.scheduler = scheduler;
     scheduler.subscribe(() => {
-      if (this.#life === life) this.onCommit(state);
+      if (this.#life !== life) return;
+      this.onCommit(state);
+      this.#lookForUnexplained(scheduler);
     });
     scheduler.start();
     this.#subscribe(life, scheduler);
+  }
+
+  /** Whatever is not green in any view has an explanation, at every moment of every run. */
+  #lookForUnexplained(scheduler: Scheduler): void {
+    const nowMs = this.clock.now();
+    if (nowMs < this.#nextExplainAtMs) return;
+    this.#nextExplainAtMs = nowMs + EXPLAIN_MS;
+    for (const complaint of findUnexplained(scheduler.state, scheduler.now())) {
+      this.onViolation(`explain: ${complaint}`);
+    }
   }
 
   #subscribe(life: SchedulerLife, scheduler: Scheduler): void {
