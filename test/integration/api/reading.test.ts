@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import fastify from 'fastify';
 import { VIEW_SCHEMAS } from '../../../scheduler/api/view-schemas.ts';
 import type { EventView, PgView } from '../../../shared/model/api-views.ts';
+import type { ExplainView } from '../../../shared/model/explanation-view.ts';
 import type { ApiFixture } from '../../fixture/api-fixture.ts';
 import { startFixture } from '../../fixture/api-fixture.ts';
 import { LARGE, SMALL } from '../../fixture/cluster-views.ts';
@@ -52,6 +53,20 @@ describe('api: reading', () => {
     const onDisk = await get<PgView[]>('/v1/pgs?disk=d1&pool=default');
     expect(onDisk.length).to.be.greaterThan(0);
     for (const pg of onDisk) expect([...pg.inSync, ...pg.target], pg.id).to.include('d1');
+  });
+
+  it('explain: everything, one thing that is not green, one that is, and one that is not there', async () => {
+    const everything = await get<ExplainView>('/v1/explain');
+    expect(everything.explanations.map((one) => one.subject)).to.deep.equal(
+      api.manager.cluster().reasons.map((reason) => reason.subject),
+    );
+    const [first] = everything.explanations;
+    const one = await get<ExplainView>(`/v1/explain/${first?.subject}`);
+    expect(one.explanations[0]).to.deep.include({ action: 'Nothing, wait', command: null });
+    expect((await get<ExplainView>('/v1/explain/default')).explanations).to.deep.equal([]);
+    const missing = await fetch(`${api.url}/v1/explain/nothing`);
+    expect(missing.status).to.equal(404);
+    expect(await missing.text()).to.include('known: default');
   });
 
   it('events: the newest without `since`, the next ones with it', async () => {
