@@ -101,11 +101,14 @@ export class NodeAgent {
   #beatTimer: Timer | null = null;
   #urgentTimer: Timer | null = null;
   #isClosed = false;
+  /** When a peer was granted a lease the last time; an executor before this one may have until it died. */
+  #grantedAtMs: number;
 
   constructor(options: NodeAgentOptions, modules: NodeAgentModules) {
     this.#options = options;
     this.#modules = modules;
     this.#redialMs = options.redialMinMs;
+    this.#grantedAtMs = modules.clock.now();
     modules.dataPlane.onUrgent(() => this.#reportSoon());
   }
 
@@ -148,6 +151,7 @@ export class NodeAgent {
 
   handleGrant(request: GrantRequest): GrantReply {
     const reason = this.#refuseGrant(request);
+    if (reason === '') this.#grantedAtMs = this.#modules.clock.now();
     return {
       isGranted: reason === '',
       reason,
@@ -340,7 +344,9 @@ export class NodeAgent {
       const oldest = this.#sentAtMs.keys().next();
       if (oldest.done !== true) this.#sentAtMs.delete(oldest.value);
     }
-    const report = this.#modules.dataPlane.report();
+    const nowMs = this.#modules.clock.now();
+    const grantAgeMs = Math.max(0, Math.floor(nowMs - this.#grantedAtMs));
+    const report = { ...this.#modules.dataPlane.report(), grantAgeMs };
     this.#link?.send({ kind: 'report', sequence: this.#sequence, report });
   }
 

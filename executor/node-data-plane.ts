@@ -236,6 +236,7 @@ export class NodeDataPlane implements DataPlane {
       memoryBytes,
       noticeSource: this.#options.incarnation,
       notices: this.#notices.list(),
+      grantAgeMs: 0,
       badBlocks: this.#parts?.healer.reports() ?? [],
       scrubs: this.#parts?.scrubber.reports() ?? [],
       background: this.#parts?.background.usage() ?? [],

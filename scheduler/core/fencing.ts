@@ -7,7 +7,9 @@
  *
  * Without the manager a node's lease is extended by grants of a majority of the registered nodes. So a
  * fence is effective once so many executors have applied it that the others, the fenced node included,
- * are no majority: from then on the last grant runs out within one lease.
+ * are no majority: from then on the last grant runs out within one lease. Any such grant was given by one
+ * of those who know the fence now, and each of them says when it last granted anything: while the
+ * manager led without interruption nobody did, and then only the manager's own last lease counts.
  *
  * "A majority" means: of the set of nodes in whatever map the fenced node has. The manager does not know
  * which map that is, only a lower bound of its version: so the others must be no majority of *any* set
@@ -131,11 +133,25 @@ function updateLeaseEnd(state: State, id: NodeId, nowMs: number): void {
     observed.fencedAtMs = nowMs;
   }
   if (observed.fencedAtMs === null || observed.leaseEndsAtMs !== Number.POSITIVE_INFINITY) return;
-  // Where no peers could grant, only the manager's own last lease counts.
-  const from = votersSince(state, observed).some((set) => set.length >= PEER_GRANTS_FROM)
-    ? Math.max(observed.leaseGrantedAtMs, observed.fencedAtMs)
-    : observed.leaseGrantedAtMs;
-  observed.leaseEndsAtMs = from + runsMs;
+  const grantedAtMs = lastPeerGrantMs(state, id, observed);
+  observed.leaseEndsAtMs = Math.max(observed.leaseGrantedAtMs, grantedAtMs) + runsMs;
+}
+
+/** No later than this, peers may have granted a lease to a node whose fence is effective. */
+function lastPeerGrantMs(state: State, id: NodeId, observed: ObservedNode): number {
+  const { fenceVersion, fencedAtMs } = observed;
+  let latestMs = Number.NEGATIVE_INFINITY;
+  if (fenceVersion === null || fencedAtMs === null) return latestMs;
+  for (const set of votersSince(state, observed)) {
+    if (set.length < PEER_GRANTS_FROM) continue;
+    for (const voter of set) {
+      if (voter === id || !knowsFence(state, voter, fenceVersion)) continue;
+      const isGone = state.facts.nodes.get(voter).admin === 'gone';
+      // Nobody asks one that is gone any more; until the fence was effective it may have granted.
+      latestMs = Math.max(latestMs, isGone ? fencedAtMs : observedNode(state, voter).peerGrantAtMs);
+    }
+  }
+  return Math.min(latestMs, fencedAtMs);
 }
 
 /** Whether no set of peers that the node may know can still grant it a lease. */

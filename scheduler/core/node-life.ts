@@ -22,6 +22,7 @@ export function observedNode(state: State, id: NodeId): ObservedNode {
     mapVersion: 0,
     executor: 'unknown',
     leaseGrantedAtMs: state.startedAtMs,
+    peerGrantAtMs: Number.POSITIVE_INFINITY,
     requiredVersion: 0,
     awaySinceMs: null,
   };

@@ -41,6 +41,7 @@ export function onHello(state: State, event: HelloEvent, now: Now): Effect[] {
   observed.mapVersion = hello.mapVersion;
   observed.executor = 'running';
   observed.lastReportAtMs = now.ms;
+  observed.peerGrantAtMs = now.ms;
   // The full map that goes with the welcome is at least this new; no lease is given before it.
   observed.requiredVersion = Math.max(observed.requiredVersion, state.facts.cluster.mapVersion);
   effects.push({ kind: 'welcome', session, node: answer.id });
@@ -61,6 +62,8 @@ export function onReport(state: State, event: ReportEvent, now: Now): Effect[] {
   observed.report = report;
   observed.lastReportAtMs = now.ms;
   observed.mapVersion = report.mapVersion;
+  // The report was on its way for a while: the grant was earlier rather than later.
+  observed.peerGrantAtMs = now.ms - report.grantAgeMs;
   const node = state.facts.nodes.get(id);
   const isCurrent = report.mapVersion >= observed.requiredVersion;
   if (node.isFenced && isCurrent) readmit(state, node, now);

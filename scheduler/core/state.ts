@@ -31,6 +31,8 @@ export interface ObservedNode {
   executor: ExecutorLife;
   /** When this manager last granted a lease; its start while it has not: an earlier one may have. */
   leaseGrantedAtMs: number;
+  /** On the manager's clock: no later than this the node's executor granted a peer a lease. */
+  peerGrantAtMs: number;
   /** A lease is granted, and a fence lifted, only to a node that reports at least this map version. */
   requiredVersion: number;
   /** Since when the node is neither heard nor trusted to come back at once; null while it is up. */

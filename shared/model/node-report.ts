@@ -172,6 +172,7 @@ export const EMPTY_REPORT: NodeReport = {
   badBlocks: [],
   scrubs: [],
   background: [],
+  grantAgeMs: 0,
 };
 
 export interface NodeReport {
@@ -193,4 +194,9 @@ export interface NodeReport {
   /** One for each order that this node has begun, until the order is taken back. */
   readonly scrubs: readonly ScrubReport[];
   readonly background: readonly BackgroundUsage[];
+  /**
+   * How long ago this executor granted a peer a lease, or was started; 0 when that is not known, which
+   * means: perhaps just now. The executor adds it, the data plane says 0.
+   */
+  readonly grantAgeMs: number;
 }

@@ -67,6 +67,7 @@ export function readReport(fields: Fields): NodeReport {
     badBlocks: atMost(fields, 'badBlocks', BAD_BLOCKS_MAX, readBadBlocks),
     scrubs: atMost(fields, 'scrubs', SCRUB_ORDERS_MAX, readScrubReport),
     background: atMost(fields, 'background', BACKGROUND_CLASSES.length, readBackground),
+    grantAgeMs: size(fields, 'grantAgeMs'),
   };
 }
 

@@ -26,11 +26,12 @@ function isFenced(cluster: SimulatedCluster, node: NodeId): boolean {
 describe('manager: nodes that die', () => {
   it('manager: a node dies, it is fenced, left out after its lease, rebuilt after the delay', () => {
     const { cluster } = boot(4);
+    const { leaseUntilMs } = cluster.executor(N3);
     cluster.kill(N3);
     cluster.runUntil('fence', () => isFenced(cluster, N3), 5000);
     expect(cluster.pgCountOf(3 as DiskId), 'members while the lease may run').to.equal(32);
-    const leftMs = cluster.runUntil('left out', () => cluster.pgCountOf(3 as DiskId) === 0, 10_000);
-    expect(leftMs).to.be.at.least(OPTIONS.leaseMs);
+    cluster.runUntil('left out', () => cluster.pgCountOf(3 as DiskId) === 0, 10_000);
+    expect(cluster.nowMs).to.be.at.least(leaseUntilMs);
     expect(cluster.isClean()).to.equal(false);
     cluster.run(OPTIONS.rebuildAfterMs - 15_000);
     expect(cluster.isClean(), 'rebuilt before the delay').to.equal(false);
@@ -109,6 +110,27 @@ describe('manager: nodes that die', () => {
       OPTIONS.leaseMs - 1000,
       OPTIONS.leaseMs + OPTIONS.leaseMarginMs + 500,
     );
+  });
+
+  it('manager: cut off from everybody, no peer has granted: left out when its last lease has run out', () => {
+    const { cluster } = boot(4);
+    cluster.run(OPTIONS.leaseMs);
+    cluster.executor(N3).isIsolated = true;
+    const tookMs = cluster.runUntil('left out', () => cluster.pgCountOf(3 as DiskId) === 0, 10_000);
+    expect(tookMs).to.be.within(
+      OPTIONS.leaseMs - 1000,
+      OPTIONS.leaseMs + OPTIONS.leaseMarginMs + 500,
+    );
+    expect(cluster.executor(N3).leaseUntilMs).to.be.at.most(cluster.nowMs);
+  });
+
+  it('manager: a peer granted a moment before the fence, that lease runs out first', () => {
+    const { cluster } = boot(5);
+    cluster.executor(N3).isCutOff = true;
+    cluster.runUntil('fence', () => isFenced(cluster, N3), 5000);
+    const tookMs = cluster.runUntil('left out', () => cluster.pgCountOf(3 as DiskId) === 0, 10_000);
+    expect(tookMs).to.be.at.least(OPTIONS.leaseMs - 1000);
+    expect(cluster.executor(N3).leaseUntilMs).to.be.at.most(cluster.nowMs);
   });
 
   it('manager: Mesos says the executor is dead, its members leave at once', () => {
@@ -252,11 +274,11 @@ describe('manager: attachments of nodes that die', () => {
     cluster.run(1000);
     cluster.executor(N3).isIsolated = true;
     const request = cluster.send({ kind: 'attach-volume', volume, node: N2, isForced: false });
-    cluster.run(5000);
+    cluster.run(3000);
     const { explanations } = explainAll(cluster.state, cluster.now());
     const [ofVolume] = explanations.filter((one) => one.kind === 'volume');
     expect(ofVolume?.causes[0]?.message).to.match(/^An attach to n2 waits until its old node/);
-    const tookMs = 5000 + cluster.runUntil('attach', () => cluster.replies.has(request), 20_000);
+    const tookMs = 3000 + cluster.runUntil('attach', () => cluster.replies.has(request), 20_000);
     expect(cluster.replies.get(request)).to.deep.equal({ kind: 'done', id: volume });
     expect(tookMs).to.be.at.most(10_000);
   });

@@ -432,7 +432,7 @@ export class SimulatedCluster {
     executor.lastReportAtMs = this.nowMs;
     executor.sequence += 1;
     executor.sentAtMs.set(executor.sequence, this.nowMs);
-    const report = { ...executor.report(), failures: this.#findFailures(executor) };
+    const report = { ...executor.report(this.nowMs), failures: this.#findFailures(executor) };
     this.#copyJoined(executor);
     const { session, sequence } = executor;
     this.step({ kind: 'node-report', session, sequence, report });
@@ -466,7 +466,7 @@ export class SimulatedCluster {
     for (const node of map.nodes) {
       const peer = this.executors.get(node.id);
       if (node.id === executor.node || peer === undefined) continue;
-      if (peer.isAlive && !peer.isIsolated && peer.grants(executor.node)) granted += 1;
+      if (peer.isAlive && !peer.isIsolated && peer.grants(executor.node, this.nowMs)) granted += 1;
     }
     if (granted < Math.floor(map.nodes.length / 2) + 1) return;
     executor.leaseUntilMs = Math.max(executor.leaseUntilMs, this.nowMs + this.options.leaseMs);

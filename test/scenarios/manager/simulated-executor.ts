@@ -67,6 +67,8 @@ export class SimulatedExecutor {
   /** Not even peers are reached. */
   isIsolated = false;
   leaseUntilMs = Number.NEGATIVE_INFINITY;
+  /** When it granted a peer a lease the last time, or reported for the first time; Infinity before. */
+  grantedAtMs = Number.POSITIVE_INFINITY;
   sequence = 0;
   readonly sentAtMs = new Map<number, number>();
   lastReportAtMs = Number.NEGATIVE_INFINITY;
@@ -123,10 +125,13 @@ export class SimulatedExecutor {
     this.#follow();
   }
 
-  report(): NodeReport {
+  /** Without the time it does not know when it granted a lease. */
+  report(nowMs = Number.NEGATIVE_INFINITY): NodeReport {
     this.#advance();
+    if (nowMs > 0) this.grantedAtMs = Math.min(this.grantedAtMs, nowMs);
     return {
       ...EMPTY_REPORT,
+      grantAgeMs: Math.max(0, nowMs - this.grantedAtMs),
       badBlocks: this.badBlocks,
       mapVersion: this.map?.version ?? 0,
       disks: this.disks.map((disk) => ({
@@ -195,9 +200,11 @@ export class SimulatedExecutor {
   }
 
   /** Whether it grants `asker` a lease, by the map that it knows. */
-  grants(asker: NodeId): boolean {
+  grants(asker: NodeId, nowMs: number): boolean {
     const node = this.map?.nodes.find((each) => each.id === asker);
-    return node !== undefined && !node.isFenced;
+    const isGranted = node !== undefined && !node.isFenced;
+    if (isGranted) this.grantedAtMs = nowMs;
+    return isGranted;
   }
 
   /** PGs of the volumes that its gateways serve. */
@@ -221,6 +228,7 @@ export class SimulatedExecutor {
   restart(): void {
     this.isAlive = true;
     this.incarnation += 1;
+    this.grantedAtMs = Number.POSITIVE_INFINITY;
     this.sentAtMs.clear();
     this.#joins.clear();
     this.#follow();

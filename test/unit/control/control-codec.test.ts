@@ -108,6 +108,7 @@ const REPORT: NodeMessage = {
         ageMs: 0,
       },
     ],
+    grantAgeMs: 4_711,
     badBlocks: [
       {
         disk: diskId(1),
