@@ -180,8 +180,6 @@ class ChaosRun {
   async close(): Promise<void> {
     for (const load of this.#loads) await load.close().catch(() => undefined);
     for (const relay of this.#relays) relay.close();
-    // The run removes or keeps the directory itself.
-    process.env['CISTERN_TEST_KEEP'] = '1';
     await this.#world.cluster.close();
     if (this.#world.network === null) return;
     for (const agent of this.#world.agents) {

@@ -68,12 +68,14 @@ export class TestCluster {
   readonly directory: string;
   readonly paths: DevPaths;
   readonly #place: DevPlace;
+  readonly #isOwn: boolean;
   readonly #fios = new Set<FioRun>();
   readonly #onExit: () => void;
   #api: ApiClient | null = null;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, isOwn: boolean) {
     this.directory = directory;
+    this.#isOwn = isOwn;
     this.paths = devPaths(directory);
     this.#place = { directory, report: () => undefined };
     // Mocha may be interrupted: then nothing else runs.
@@ -81,12 +83,15 @@ export class TestCluster {
     process.on('exit', this.#onExit);
   }
 
-  /** Whoever names a directory may have put file systems into it; it is removed at the end as well. */
+  /** Whoever names a directory removes it. */
   static async start(
     settings: Partial<DevSettings> = {},
-    directory = mkdtempSync(join(tmpdir(), 'cistern-it-')),
+    directory: string | null = null,
   ): Promise<TestCluster> {
-    const cluster = new TestCluster(directory);
+    const cluster = new TestCluster(
+      directory ?? mkdtempSync(join(tmpdir(), 'cistern-it-')),
+      directory === null,
+    );
     try {
       await devUp({ ...cluster.#place, settings, isDetached: true });
     } catch (error) {
@@ -110,6 +115,7 @@ export class TestCluster {
     await devDown({ ...this.#place, isPurge: false }).catch(() => undefined);
     this.killEverything();
     process.off('exit', this.#onExit);
+    if (!this.#isOwn) return;
     if (process.env['CISTERN_TEST_KEEP'] === undefined) {
       rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     } else {
