@@ -97,6 +97,22 @@ export class Administrator {
     }
   }
 
+  /** Reads and compares everything; resolves when that is over. */
+  async scrub(): Promise<void> {
+    const running = (): boolean => {
+      const jobs = this.#cluster.state?.facts.jobs.values() ?? [];
+      return [...jobs].some((job) => job.kind === 'scrub' && job.phase === 'running');
+    };
+    for (;;) {
+      while (running()) await this.#pause(RETRY_MS);
+      const scope = { pool: null, volume: null, disk: null };
+      const command = { kind: 'start-scrub', scope, isScheduled: false } as const;
+      if ((await this.#execute(command)).kind === 'done') break;
+      await this.#pause(RETRY_MS);
+    }
+    while (running()) await this.#pause(RETRY_MS);
+  }
+
   #tendLater(): void {
     this.#cluster.clock.after(TEND_MS, () => {
       void this.#tend().finally(() => this.#tendLater());

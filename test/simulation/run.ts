@@ -41,6 +41,18 @@ const DRAIN_MS_MAX = 60_000;
 const LEAK_MS_MAX = 120_000;
 /** A map is kept within two seconds of its last change; stragglers of the run make a few more. */
 const MAP_MS_MAX = 30_000;
+/** Some rounds of looking at extents that are not clean yet. */
+const SCRUB_MS_MAX = 300_000;
+const DATA_FAULTS = [
+  'index-rot',
+  'bit-rot',
+  'latent-error',
+  'lost-write',
+  'misdirected-write',
+  'disk-error',
+  'disk-hang',
+] as const;
+const SCRUB_FINDINGS = ['extent.healed', 'block.repaired', 'block.lost'];
 const VIOLATIONS_MAX = 10;
 const LINES_MAX = 100;
 
@@ -162,6 +174,8 @@ class Run {
       const failed = await this.#settled('all is read back', client.readBack(), DRAIN_MS_MAX);
       if (failed > 0) this.#onViolation(`v${client.options.volume}: ${failed} reads failed`);
     }
+    await this.#settled('everything is scrubbed', this.#administrator.scrub(), SCRUB_MS_MAX);
+    this.#judgeScrubs();
     await this.#until(
       'nobody holds what he should not',
       () => {
@@ -179,6 +193,15 @@ class Run {
     }
     for (const refused of this.#cluster.mesos.refused)
       this.#onViolation(`mesos refused: ${refused}`);
+  }
+
+  /** Where no disk has changed data by itself, copies that differ are scrub's mistake, or a worse one. */
+  #judgeScrubs(): void {
+    const { state } = this.#cluster;
+    if (state === null || DATA_FAULTS.some((kind) => this.#faults.counts.has(kind))) return;
+    for (const { kind, message } of state.facts.events.values()) {
+      if (SCRUB_FINDINGS.includes(kind)) this.#onViolation(`scrub found: ${message}`);
+    }
   }
 
   #unrestAtBoot(): string {
