@@ -138,7 +138,7 @@ function removeFailed(
   all: readonly MemberFailure[],
   now: Now,
 ): void {
-  if (failure.sinceMs < state.options.memberFailureMs) return;
+  if (failure.sinceMs < patienceMs(state, failure.disk)) return;
   const pg = state.facts.pgs.find(failure.pg);
   if (pg === undefined || pg.epoch !== failure.epoch || !isMember(pg, failure.disk)) return;
   // Nothing is sent there before suspects.ts has decided: a complaint says nothing new.
@@ -154,6 +154,12 @@ function removeFailed(
   const without = (disks: readonly DiskId[]): DiskId[] => disks.filter((d) => d !== failure.disk);
   changeMembers(state, pg.id, { inSync: without(pg.inSync), joining: without(pg.joining) });
   distrust(state, failure, now);
+}
+
+/** A disk whose own node says that its store is not open cannot answer: half the patience is enough. */
+function patienceMs(state: State, disk: DiskId): number {
+  const { memberFailureMs } = state.options;
+  return isDiskServingById(state, disk) ? memberFailureMs : memberFailureMs / 2;
 }
 
 function distrust(state: State, failure: MemberFailure, now: Now): void {

@@ -220,6 +220,25 @@ describe('manager: disks and members that fail', () => {
     expect(cluster.pgCountOf(2 as DiskId)).to.equal(64);
   });
 
+  it('manager: a member whose data process does not come back, it is left out in half the time', () => {
+    const { cluster } = boot(3);
+    const pg = [...cluster.state.facts.pgs.values()].find((each) =>
+      each.inSync.includes(3 as DiskId),
+    );
+    if (pg === undefined) throw new Error('d3 has a PG');
+    const failure = { pg: pg.id, epoch: pg.epoch, disk: 3 as DiskId, reason: 'not connected' };
+    const sinceMs = OPTIONS.memberFailureMs / 2;
+    cluster.executor(N1).failures.push({ ...failure, sinceMs });
+    cluster.run(1500);
+    expect(cluster.state.facts.pgs.get(pg.id).epoch, 'its store is open').to.equal(pg.epoch);
+    cluster.disk(3 as DiskId).status = 'opening';
+    cluster.run(2500);
+    expect(cluster.state.facts.pgs.get(pg.id).inSync).to.not.include(3 as DiskId);
+    cluster.executor(N1).failures.splice(0);
+    cluster.disk(3 as DiskId).status = 'serving';
+    cluster.runUntil('whole', () => cluster.isClean(), 60_000);
+  });
+
   it('manager: a gateway cannot use a member for long, it is left out and asked back later', () => {
     const { cluster } = boot(3);
     const pg = [...cluster.state.facts.pgs.values()].find((each) =>
