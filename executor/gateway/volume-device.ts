@@ -400,6 +400,7 @@ export class VolumeDevice
 
   onReconciled(extent: number, pg: PgId): void {
     this.#table.noteDirty(extent, pg, this.clock.now());
+    this.#flusher.noteLeft(pg);
     this.pump();
   }
 

@@ -29,6 +29,8 @@ export interface RunHooks {
   readonly onLine?: (line: string) => void;
   /** After the faults, before everything is healed. */
   readonly beforeHealing?: (cluster: Cluster) => Promise<void>;
+  /** Called when the faults begin: may bring about some of its own. */
+  readonly onFaults?: (cluster: Cluster) => void;
 }
 
 const BOOT_MS_MAX = 60_000;
@@ -66,7 +68,7 @@ export async function runSeed(options: SwarmOptions, hooks: RunHooks = {}): Prom
   };
   const run = new Run(cluster, options, violations, onViolation);
   try {
-    await run.play(hooks.beforeHealing ?? (() => Promise.resolve()));
+    await run.play(hooks);
   } catch (error) {
     if (!(error instanceof RunOver)) {
       onViolation(`exception: ${error instanceof Error ? error.stack : describeError(error)}`);
@@ -109,7 +111,7 @@ class Run {
     this.#administrator = new Administrator(cluster, options, onViolation);
   }
 
-  async play(beforeHealing: (cluster: Cluster) => Promise<void>): Promise<void> {
+  async play(hooks: RunHooks): Promise<void> {
     const { clock } = this.#cluster;
     this.#cluster.startScheduler();
     await this.#until('the cluster is up', () => this.#unrestAtBoot(), BOOT_MS_MAX);
@@ -120,9 +122,10 @@ class Run {
     await this.#settled('volumes are there', Promise.all(volumes), BOOT_MS_MAX);
     this.#faults.start();
     this.#administrator.start();
+    hooks.onFaults?.(this.#cluster);
     await clock.runWhile(() => this.#violations.length === 0, this.#options.faultPhaseMs);
     this.#endIfWrong();
-    await beforeHealing(this.#cluster);
+    await hooks.beforeHealing?.(this.#cluster);
     await this.#heal();
     await this.#judge();
   }

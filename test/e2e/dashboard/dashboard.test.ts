@@ -109,7 +109,10 @@ describe('dashboard', function () {
     expect(await page.title()).to.equal('(degraded) fixture – Cistern');
     expect(await page.locator('.tile').first().getAttribute('data-node')).to.equal('n2');
     await page.click('.reasons .why');
-    await untilText('.explanation', /because Mesos says that its agent is away[\s\S]*Nothing, wait/);
+    await untilText(
+      '.explanation',
+      /because Mesos says that its agent is away[\s\S]*Nothing, wait/,
+    );
     expect(complaints).to.deep.equal([]);
   });
 
