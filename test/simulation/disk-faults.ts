@@ -1,7 +1,7 @@
 /** Faults of disks: stalls, slowness, errors, a full file system, and damage to what is stored. */
 import { EXTENT_BYTES, MiB } from '../../shared/base/units.ts';
 import type { CopyPlace } from './fault-atlas.ts';
-import { type Fault, type FaultSite, pickNode, takeAway } from './fault-site.ts';
+import { type Fault, type FaultSite, pickNode, pickSafe, takeAway } from './fault-site.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
 import { PAGE_BYTES } from './simulated-file.ts';
 
@@ -56,16 +56,18 @@ export const fillDisk: Fault = (site) => {
 
 /** An entry or a table of the index rots. LMDB checks no contents: the store has to notice. */
 export const rotIndex: Fault = (site) => {
-  const disk = pickMortal(site);
-  if (disk === null) return null;
-  const letter = site.random.pick(['e', 't', 'p', 'g']);
-  if (!disk.flipIndexBit(INDEX_NAME, letter, site.random)) return null;
-  return `${disk.path} ${letter}`;
+  const { random } = site;
+  // What of it is in the index yet depends on the last checkpoint.
+  const letters = random.shuffle(['e', 't', 'p', 'g']);
+  const disk = pickMortal(site, (one) =>
+    letters.some((letter) => one.flipIndexBit(INDEX_NAME, letter, random)),
+  );
+  return disk?.path ?? null;
 };
 
 const INDEX_NAME = 'index';
 
-/** A few bits of a cold extent flip. */
+/** A few bits of an extent flip. */
 export const rotBits: Fault = (site) => {
   const { random, atlas } = site;
   const place = pickPlace(site);
@@ -79,14 +81,14 @@ export const rotBits: Fault = (site) => {
   return describe(place, offset);
 };
 
-/** Some pages of a cold extent cannot be read until they are written again; a disk that meets that is out. */
+/** A page of an extent cannot be read until it is written again. */
 export const loseSector: Fault = (site) => {
-  const { random, atlas, options } = site;
+  const { random, atlas } = site;
   const place = pickPlace(site);
-  if (place === null || !atlas.mayLoseDisk(place.device, options.replicas)) return null;
+  if (place === null) return null;
   const offset = random.pick(pagesOf(place));
   place.device.defects.makeUnreadable(place.name, offset, PAGE_BYTES);
-  atlas.noteDead(place.device);
+  atlas.noteDamage(place, offset, PAGE_BYTES);
   return describe(place, offset);
 };
 
@@ -152,19 +154,25 @@ function pickDisk({ random }: FaultSite, disks: readonly SimulatedDisk[]): Simul
 }
 
 /** A disk that may die; from now on nobody counts on it. */
-function pickMortal(site: FaultSite): SimulatedDisk | null {
-  const { atlas, options } = site;
-  const disk = pickDisk(site, [...pickNode(site).disks.values()]);
-  if (!atlas.mayLoseDisk(disk, options.replicas)) return null;
+function pickMortal(
+  site: FaultSite,
+  kill: (disk: SimulatedDisk) => boolean = () => true,
+): SimulatedDisk | null {
+  const { atlas, options, cluster } = site;
+  const disks = cluster.nodes.flatMap((node) => [...node.disks.values()]);
+  const disk = pickSafe(site, disks, (one) => atlas.mayLoseDisk(one, options.replicas));
+  if (disk === null || !kill(disk)) return null;
   atlas.noteDead(disk);
   return disk;
 }
 
-function pickPlace({ atlas, random }: FaultSite): CopyPlace | null {
-  const places = atlas
-    .places(true)
-    .filter((place) => atlas.mayDamage(place) && pagesOf(place).length > 0);
-  return places.length === 0 ? null : random.pick(places);
+/** Mostly an extent that nobody writes to at the moment: that is what rots. */
+function pickPlace(site: FaultSite): CopyPlace | null {
+  const { atlas, random } = site;
+  const places = atlas.places(random.chance(0.7));
+  return pickSafe(site, places, (place) => {
+    return atlas.mayDamage(place) && pagesOf(place).length > 0;
+  });
 }
 
 /** Of an extent: those that hold something. */

@@ -22,6 +22,15 @@ export function pickNode({ cluster, random }: FaultSite): SimulatedNode {
   return random.pick(cluster.nodes);
 }
 
+/** A random one of those that the fault may hit now; null when it may hit none. */
+export function pickSafe<T>(
+  { random }: FaultSite,
+  victims: readonly T[],
+  isSafe: (victim: T) => boolean,
+): T | null {
+  return random.shuffle(victims).find(isSafe) ?? null;
+}
+
 /** The nodes count as out of reach until the time is over; then `undo` ends what made them so. */
 export function takeAway(
   site: FaultSite,

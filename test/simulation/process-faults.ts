@@ -1,6 +1,7 @@
 /** Faults of processes and machines: crashes, stops, power, the scheduler, its store, clocks. */
 import type { Prng } from '../../shared/base/prng.ts';
-import { type Fault, pickNode, takeAway } from './fault-site.ts';
+import { type Fault, type FaultSite, pickNode, pickSafe, takeAway } from './fault-site.ts';
+import type { SimulatedNode } from './simulated-node.ts';
 
 /** Longer than a lease and the manager's patience together. */
 const POWER_LOSS_MS_MIN = 14_000;
@@ -9,23 +10,23 @@ const QUICK_LOSS_MS_MIN = 300;
 const QUICK_LOSS_MS_MAX = 6_000;
 
 export const crashDataProcess: Fault = (site) => {
-  const node = pickNode(site);
-  if (!node.isPowered || !site.atlas.mayCrash(node)) return null;
+  const node = pickSafe(site, poweredOf(site), (one) => site.atlas.mayCrash(one));
+  if (node === null) return null;
   node.crashDataProcess();
   return node.host;
 };
 
 export const crashExecutor: Fault = (site) => {
-  const node = pickNode(site);
-  if (!node.isPowered || !site.atlas.mayCrash(node)) return null;
+  const node = pickSafe(site, poweredOf(site), (one) => site.atlas.mayCrash(one));
+  if (node === null) return null;
   node.crashExecutor();
   return node.host;
 };
 
 export const losePower: Fault = (site) => {
   const { options, random, atlas } = site;
-  const node = pickNode(site);
-  if (!node.isPowered || !atlas.mayLosePower(node)) return null;
+  const node = pickSafe(site, poweredOf(site), (one) => atlas.mayLosePower(one));
+  if (node === null) return null;
   atlas.notePowerLoss(node);
   node.losePower();
   const awayMs = drawLossMs(random, options.quickLossRatio);
@@ -49,6 +50,10 @@ export const blackOut: Fault = (site) => {
   during(random.between(100, 30_000), () => cluster.startScheduler());
   return 'all nodes and the scheduler';
 };
+
+function poweredOf({ cluster }: FaultSite): SimulatedNode[] {
+  return cluster.nodes.filter((node) => node.isPowered);
+}
 
 /** Before the node left the in-sync sets, or after. */
 function drawLossMs(random: Prng, quickRatio: number): number {
