@@ -5,6 +5,7 @@
  */
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { ChaosNetwork } from '../../test/chaos/network.ts';
+import { HEAL_MS } from '../../test/chaos/run.ts';
 import { VerifyingClient } from '../../test/chaos/verifying-client.ts';
 import { ChaosWorld } from '../../test/chaos/world.ts';
 import { type AttachedVolume, sleep, TestCluster } from '../../test/integration/cluster/harness.ts';
@@ -33,6 +34,7 @@ export class FailoverSite {
   readonly #volumes: readonly string[];
   readonly #report: (text: string) => void;
   #home: string;
+  #turn = 0;
 
   private constructor(
     world: ChaosWorld,
@@ -89,13 +91,16 @@ export class FailoverSite {
 
   async measure(failure: FailureCase, awaySeconds: number): Promise<Pauses> {
     const { cluster, agents } = this.world;
-    await cluster.waitUntilHealthy();
+    await cluster.waitUntilHealthy(HEAL_MS);
     for (const writer of this.#writers) writer.start();
     await sleep(CALM_MS);
     for (const writer of this.#writers) writer.pauses.reset();
     const home = this.#home;
-    const other = agents[(agents.indexOf(home) + 1) % agents.length] ?? '';
-    const third = agents[(agents.indexOf(home) + 2) % agents.length] ?? '';
+    // In turn: a node that fails again and again is let in again later and later.
+    this.#turn += 1;
+    const others = agents.filter((agent) => agent !== home);
+    const other = others[this.#turn % others.length] ?? '';
+    const third = others[(this.#turn + 1) % others.length] ?? '';
     await failure.run({
       world: this.world,
       home,
@@ -106,7 +111,7 @@ export class FailoverSite {
         this.#home = third;
       },
     });
-    await cluster.waitUntilHealthy();
+    await cluster.waitUntilHealthy(HEAL_MS);
     await sleep(CALM_MS);
     for (const writer of this.#writers) await writer.stop();
     const pauseMs = this.#writers.map((writer) => writer.pauses.pauseMsMax);

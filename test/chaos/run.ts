@@ -31,8 +31,11 @@ import type { ChaosSettings } from './settings.ts';
 import { createVerifyingLoad } from './verifying-load.ts';
 import { ChaosWorld } from './world.ts';
 
-/** From the end of the last fault until everything is green: restarts, resync, re-admission. */
-const HEAL_MS = 120_000;
+/**
+ * From the end of the last fault until everything is green: two minutes for restarts and resync, and three that
+ * a node or disk which fails again and again has to wait at most before it gets new replicas.
+ */
+export const HEAL_MS = 300_000;
 const CLIENT_MB = 48;
 const FIO_MB = 96;
 const FILES_MB = 192;

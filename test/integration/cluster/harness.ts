@@ -246,9 +246,9 @@ export class TestCluster {
   // ── Health ─────────────────────────────────────────────────────────────────────────────────
 
   /** By itself: nobody helps. */
-  waitUntilHealthy(): Promise<ClusterView> {
+  waitUntilHealthy(patienceMs = PATIENCE_MS): Promise<ClusterView> {
     let last = '';
-    return waitFor('health to be ok', PATIENCE_MS, async () => {
+    return waitFor('health to be ok', patienceMs, async () => {
       const cluster = await this.cluster();
       const isOk = cluster.health === 'ok' && cluster.pgs.clean === cluster.pgs.total;
       last = cluster.reasons.map((reason) => reason.message).join('; ');
