@@ -9,6 +9,7 @@
 import { BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
 import type { Clock } from '../../shared/ports.ts';
 import { type DataFrame, FLAG, nameOf, OP, STATUS } from '../../shared/wire/data-protocol.ts';
+import { decodeAddresses } from '../../shared/wire/resync-bodies.ts';
 import type { DurableFacts } from './durable-facts.ts';
 import type { LeaseBook } from './lease-book.ts';
 import type { ServerObserver } from './observed-ports.ts';
@@ -36,6 +37,7 @@ interface Unsynced {
   readonly volume: number;
   readonly disk: number;
   readonly pg: number;
+  readonly extent: number;
   readonly block: number;
   readonly count: number;
   readonly epoch: number;
@@ -59,6 +61,8 @@ export class ReplicaWatch {
   readonly #generations = new Map<string, number>();
   readonly #serving = new Set<string>();
   readonly #open = new Set<Map<number, Arrival>>();
+  /** By `disk/volume/extent`: when its gateway last said that it is the same everywhere. */
+  readonly #cleaned = new Map<string, number>();
   /** By disk: a flush that arrived at this tick was acked. */
   readonly #flushed = new Map<number, number>();
   /** By `volume/extent`: what disks have acked and not synced since; and what clients know of. */
@@ -127,8 +131,10 @@ export class ReplicaWatch {
     }
   }
 
-  #isFlushed({ disk, tick }: Unsynced): boolean {
-    return (this.#flushed.get(disk) ?? 0) >= tick;
+  /** Or cleaned: its disk syncs an extent before it forgets that it is dirty, and later gateways rely on that. */
+  #isFlushed({ disk, volume, extent, tick }: Unsynced): boolean {
+    if ((this.#flushed.get(disk) ?? 0) >= tick) return true;
+    return (this.#cleaned.get(`${disk}/${volume}/${extent}`) ?? 0) >= tick;
   }
 
   /** Since before the write: who has joined again has copied it, and synced what it copied. */
@@ -143,6 +149,11 @@ export class ReplicaWatch {
   #onRequest(arrivals: Map<number, Arrival>, frame: DataFrame): void {
     if (frame.op === OP.hello || frame.op === OP.ping) return;
     this.#tick += 1;
+    if (frame.op === OP.clean) {
+      for (const { volume, extent } of decodeAddresses(frame.data) ?? []) {
+        this.#cleaned.set(`${frame.disk}/${volume}/${extent}`, this.#tick);
+      }
+    }
     arrivals.set(frame.requestId, {
       op: frame.op,
       atMs: this.#modules.clock.now(),
@@ -178,7 +189,7 @@ export class ReplicaWatch {
     const key = `${volume}/${extent}`;
     const writes = this.#written.get(key) ?? [];
     this.#written.set(key, writes);
-    writes.push({ volume, disk, pg, block, count, epoch, tick });
+    writes.push({ volume, disk, pg, extent, block, count, epoch, tick });
   }
 
   #accept(frame: DataFrame): void {
