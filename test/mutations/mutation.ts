@@ -24,6 +24,8 @@ export interface Trial {
   readonly script?: Script;
   /** Without the defect no read or write fails under these faults: one that does is a finding. */
   readonly failsNothing?: boolean;
+  /** What the script's faults may leave behind without the defect, too. */
+  readonly mayLeave?: RegExp;
   /** It must be found within so many seeds, from 1 on: about three times what it took. */
   readonly seedsMax: number;
 }
