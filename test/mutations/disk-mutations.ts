@@ -20,7 +20,7 @@ export const DISK_MUTATIONS: readonly Mutation[] = [
       options: {
         volumeCount: 3,
         volumeBytes: 64 * MiB,
-        thinkMs: 1_700,
+        thinkMs: 1_000,
         depth: 1,
         faultPhaseMs: 100_000,
       },

@@ -135,7 +135,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
       options: {
         volumeCount: 3,
         volumeBytes: 64 * MiB,
-        thinkMs: 1_700,
+        thinkMs: 1_000,
         depth: 1,
         faultPhaseMs: 60_000,
       },

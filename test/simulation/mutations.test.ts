@@ -5,8 +5,12 @@ import { complaintOf, runTrials } from '../mutations/runner.ts';
 
 /** A minute on two idle cores. */
 const MS_MAX = 900_000;
-/** Not `skip-epoch-check`: it takes a minute by itself; `npm run mutations` runs it. */
-const CHOSEN = MUTATIONS.filter(({ name }) => name !== 'skip-epoch-check');
+/**
+ * Not these: `skip-epoch-check` takes a minute by itself, and the slow clients of the other two make too few
+ * requests for the run's demand of progress. `npm run mutations` runs them.
+ */
+const LEFT_OUT = ['skip-epoch-check', 'join-ignores-epochs', 'clean-before-durable'];
+const CHOSEN = MUTATIONS.filter(({ name }) => !LEFT_OUT.includes(name));
 
 describe('mutations', function () {
   this.timeout(MS_MAX);
