@@ -18,6 +18,10 @@ const PATIENCE_MS = 90_000;
 const PAYLOAD = "printf('%0200d', n * 7919)";
 
 export interface FilesystemLoad extends Load {
+  /** Where the file system is while it is mounted; the database is `log.db` there. */
+  readonly mountPath: string;
+  /** Recovers it from its journal where that is necessary. */
+  mount(): Promise<void>;
   /** Next time the file system is used, it has to recover from its journal. */
   crash(): Promise<void>;
 }
@@ -35,7 +39,12 @@ export async function createFilesystemLoad(options: {
   readonly directory: string;
 }): Promise<FilesystemLoad> {
   const load = new SqliteOnExt4(options.uri, options.directory);
-  await load.open(true);
+  try {
+    await load.open(true);
+  } catch (error) {
+    await load.close();
+    throw error;
+  }
   return load;
 }
 
@@ -43,7 +52,7 @@ class SqliteOnExt4 implements FilesystemLoad {
   readonly name = 'SQLite on ext4';
   readonly #uri: string;
   readonly #directory: string;
-  readonly #mount: string;
+  readonly mountPath: string;
   readonly #pauses = new PauseMeter();
   #fuse: ChildProcess | null = null;
   #loop: string | null = null;
@@ -57,7 +66,7 @@ class SqliteOnExt4 implements FilesystemLoad {
   constructor(uri: string, directory: string) {
     this.#uri = uri;
     this.#directory = directory;
-    this.#mount = join(directory, 'mount');
+    this.mountPath = join(directory, 'mount');
   }
 
   get figures(): Readonly<Record<string, number>> {
@@ -72,14 +81,14 @@ class SqliteOnExt4 implements FilesystemLoad {
   async open(isNew: boolean): Promise<void> {
     const fuseDirectory = join(this.#directory, 'fuse');
     mkdirSync(fuseDirectory, { recursive: true });
-    mkdirSync(this.#mount, { recursive: true });
+    mkdirSync(this.mountPath, { recursive: true });
     const file = join(fuseDirectory, 'vol');
     this.#fuse = spawn('nbdfuse', [file, this.#uri], { stdio: 'ignore' });
     await waitFor('nbdfuse to mount', PATIENCE_MS, async () => (existsSync(file) ? true : null));
     const setup = ['-f', '--show', '--direct-io=on', file];
     this.#loop = (await this.#run('losetup', setup)).trim();
     if (isNew) await this.#run('mkfs.ext4', ['-q', '-E', 'nodiscard', this.#loop]);
-    await this.#run('mount', ['-o', 'discard', this.#loop, this.#mount]);
+    await this.#run('mount', ['-o', 'discard', this.#loop, this.mountPath]);
     this.#isMounted = true;
     if (isNew) {
       await this.#sql(
@@ -88,8 +97,12 @@ class SqliteOnExt4 implements FilesystemLoad {
     }
   }
 
-  async start(): Promise<void> {
+  async mount(): Promise<void> {
     if (!this.#isMounted) await this.open(false);
+  }
+
+  async start(): Promise<void> {
+    await this.mount();
     this.#writer = new SqliteWriter(this.#database, this.#next, this.#pauses, (n) => {
       this.#committed = n;
     });
@@ -114,7 +127,7 @@ class SqliteOnExt4 implements FilesystemLoad {
   }
 
   async verify(): Promise<string> {
-    if (!this.#isMounted) await this.open(false);
+    await this.mount();
     const integrity = (await this.#sql('PRAGMA integrity_check;')).trim();
     if (integrity !== 'ok') throw new StorageError('corrupt', `integrity_check: ${integrity}`);
     const answer = await this.#sql(
@@ -141,7 +154,7 @@ class SqliteOnExt4 implements FilesystemLoad {
   }
 
   get #database(): string {
-    return join(this.#mount, 'log.db');
+    return join(this.mountPath, 'log.db');
   }
 
   /** The device alone, without mounting it. */
@@ -158,8 +171,8 @@ class SqliteOnExt4 implements FilesystemLoad {
     const cwd = '/';
     // After a crash the file system cannot write any more: it is let go of, and its device with it.
     if (this.#isMounted) {
-      const clean = await runClient('umount', [this.#mount], { cwd });
-      if (clean.code !== 0) await runClient('umount', ['-l', '-f', this.#mount], { cwd });
+      const clean = await runClient('umount', [this.mountPath], { cwd });
+      if (clean.code !== 0) await runClient('umount', ['-l', '-f', this.mountPath], { cwd });
     }
     this.#isMounted = false;
     if (this.#loop !== null) await runClient('losetup', ['-d', this.#loop], { cwd });

@@ -116,8 +116,10 @@ export class CrashRun {
     };
     const writeEpochs = this.#writeEpochs;
     const workload = new Workload({ prng: prng.fork('work'), mark, writeEpochs });
-    const disk = new RecordedDisk(new LinuxDisk(path), prng.fork('disk'), () => {
-      if (store !== null) workload.noteClean(store);
+    const disk = new RecordedDisk(new LinuxDisk(path), prng.fork('disk'), {
+      beforeEvent: () => {
+        if (store !== null) workload.noteClean(store);
+      },
     });
     const clock = new VirtualClock();
     const tuning = prng.pick(TUNINGS);

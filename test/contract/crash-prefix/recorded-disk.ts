@@ -16,6 +16,13 @@ type Done = (failure: DiskFailure | null) => void;
 /** A wait that outlasts this many rounds of the loop without any operation under way is stuck. */
 const IDLE_ROUNDS_MAX = 1000;
 
+export interface RecordedDiskHooks {
+  /** Runs before anything is recorded: the last moment to note what the store says of itself. */
+  readonly beforeEvent: (event: DiskEvent) => void;
+  /** In real time: reports the success of an operation that has ended, at once or later. */
+  readonly deliver?: (report: () => void) => void;
+}
+
 interface Answer {
   readonly id: number;
   readonly report: () => void;
@@ -26,18 +33,17 @@ export class RecordedDisk implements Disk {
   readonly events: DiskEvent[] = [];
   readonly #inner: LinuxDisk;
   readonly #prng: Prng;
-  readonly #beforeEvent: () => void;
+  readonly #hooks: RecordedDiskHooks;
   #nextId = 1;
   #running = 0;
   #answers: Answer[] = [];
   #wake: (() => void) | null = null;
 
-  /** `beforeEvent` runs before anything is recorded: the last moment to note what the store says of itself. */
-  constructor(inner: LinuxDisk, prng: Prng, beforeEvent: () => void) {
+  constructor(inner: LinuxDisk, prng: Prng, hooks: RecordedDiskHooks) {
     this.path = inner.path;
     this.#inner = inner;
     this.#prng = prng;
-    this.#beforeEvent = beforeEvent;
+    this.#hooks = hooks;
   }
 
   // ── Letting things happen ────────────────────────────────────────────────────────────────────
@@ -189,7 +195,7 @@ export class RecordedDisk implements Disk {
   }
 
   #record(event: DiskEvent): void {
-    if (event.kind !== 'end') this.#beforeEvent();
+    if (event.kind !== 'end') this.#hooks.beforeEvent(event);
     this.events.push(event);
   }
 
@@ -205,6 +211,14 @@ export class RecordedDisk implements Disk {
 
   #finish(id: number, report: () => void): void {
     this.#running -= 1;
+    const { deliver } = this.#hooks;
+    if (deliver !== undefined) {
+      deliver(() => {
+        this.#record({ kind: 'end', id });
+        report();
+      });
+      return;
+    }
     this.#answers.push({ id, report });
     const wake = this.#wake;
     if (this.#running > 0 || wake === null) return;
