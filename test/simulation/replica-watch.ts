@@ -97,8 +97,9 @@ export class ReplicaWatch {
 
   // ── What clients hear (I2) ───────────────────────────────────────────────────────────────────
 
-  /** `first` and `end`: blocks of the volume that it changed. */
+  /** `first` and `end`: blocks of the volume that it changed; none when a trim only touched some. */
   onWriteAcked(volume: number, first: number, end: number): void {
+    if (first >= end) return;
     for (let extent = Math.floor(first / BLOCKS_PER_EXTENT); ; extent += 1) {
       const base = extent * BLOCKS_PER_EXTENT;
       if (base >= end) return;
