@@ -2,6 +2,9 @@
  * Flush: every write that was acked before it was asked for must be power-safe on every member that
  * the map names now. One pass runs at a time; requests that come meanwhile share the next one. A disk
  * is asked once per pass, however many PGs it holds.
+ *
+ * A member that joined after the last write of its PG is not asked: a join syncs all that it copied before
+ * it is complete. So a disk that comes and goes cannot hold up a flush for ever.
  */
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
 import { DataFrame, OP, STATUS, type Status } from '../../shared/wire/data-protocol.ts';
@@ -16,6 +19,12 @@ type DiskState = 'unsent' | 'sent' | 'done';
 /** Numbers of requests begin again after so many: a small integer, and never two at a time. */
 const REQUESTS_MAX = 2 ** 30;
 
+/** Acked writes of one PG: the epoch of the last one, and the members that had it and have not left since. */
+interface Touched {
+  readonly epoch: number;
+  readonly members: readonly DiskId[];
+}
+
 export interface FlushWait {
   readonly pg: PgId;
   readonly disk: DiskId;
@@ -25,9 +34,9 @@ export interface FlushWait {
 export class Flusher implements ReplyTarget {
   readonly #context: VolumeContext;
   readonly #finish: (operation: ClientOperation, error: BlockError | null) => void;
-  /** PGs with acked writes that no pass has taken on yet, and the epoch of the last one. */
-  #touched = new Map<PgId, number>();
-  #passPgs: Map<PgId, number> | null = null;
+  /** PGs with acked writes that no pass has taken on yet. */
+  #touched = new Map<PgId, Touched>();
+  #passPgs: Map<PgId, Touched> | null = null;
   #passOperations: ClientOperation[] = [];
   #waiting: ClientOperation[] = [];
   readonly #disks = new Map<DiskId, DiskState>();
@@ -51,8 +60,9 @@ export class Flusher implements ReplyTarget {
     return this.#passPgs !== null;
   }
 
-  noteWritten(pg: PgId, epoch: number): void {
-    this.#touched.set(pg, epoch);
+  noteWritten(pg: PgId, epoch: number, members: readonly DiskId[]): void {
+    if (this.#touched.get(pg)?.epoch === epoch) return;
+    this.#touched.set(pg, { epoch, members });
   }
 
   /**
@@ -60,19 +70,16 @@ export class Flusher implements ReplyTarget {
    * means them too. Called before anything is served, so a pass that waits for that takes it on.
    */
   noteLeft(pg: PgId): void {
-    const epoch = this.#context.map.pgs.get(pg)?.epoch ?? 0;
-    this.#touched.set(pg, epoch);
-    this.#passPgs?.set(pg, epoch);
+    const { epoch = 0, members = [] } = this.#context.map.pgs.get(pg) ?? {};
+    this.#touched.set(pg, { epoch, members });
+    this.#passPgs?.set(pg, { epoch, members });
   }
 
-  /** Members that forgot were trusted again: what was acked there and not flushed may be gone. */
   onMap(changed: readonly PgView[]): void {
-    for (const { id, epoch, compareEpoch } of changed) {
+    for (const view of changed) {
       for (const pgs of [this.#touched, this.#passPgs]) {
-        const writtenEpoch = pgs?.get(id);
-        if (writtenEpoch === undefined || writtenEpoch >= compareEpoch) continue;
-        pgs?.set(id, epoch);
-        this.#noteLost(id);
+        const touched = pgs?.get(view.id);
+        if (touched !== undefined) pgs?.set(view.id, this.#follow(touched, view));
       }
     }
   }
@@ -87,14 +94,14 @@ export class Flusher implements ReplyTarget {
     const pgs = this.#passPgs;
     if (pgs === null || !this.#context.mayIssue()) return;
     let isPossible = true;
-    for (const pg of pgs.keys()) {
+    for (const [pg, touched] of pgs) {
       const view = this.#context.map.pgs.get(pg);
       const mustWait = view === undefined || view.inSync.length < view.minInSync;
       if (mustWait || view.suspects.length > 0) {
         isPossible = false;
         continue;
       }
-      for (const disk of view.members) this.#need(disk);
+      for (const disk of view.members) if (touched.members.includes(disk)) this.#need(disk);
     }
     this.#send();
     if (isPossible && this.#unfinished === 0) this.#end();
@@ -171,6 +178,14 @@ export class Flusher implements ReplyTarget {
     notify({ severity: 'error', kind: 'write.lost', volume, pg, text });
   }
 
+  #follow(touched: Touched, view: PgView): Touched {
+    const members = touched.members.filter((disk) => view.members.includes(disk));
+    if (touched.epoch >= view.compareEpoch) return { ...touched, members };
+    // Members that forgot were trusted again: what was acked there and not flushed may be gone.
+    this.#noteLost(view.id);
+    return { epoch: view.epoch, members: view.members };
+  }
+
   #need(disk: DiskId): void {
     if (this.#disks.has(disk)) return;
     this.#disks.set(disk, 'unsent');
@@ -213,8 +228,9 @@ export class Flusher implements ReplyTarget {
     this.#unfinished -= 1;
   }
 
-  #isNamed(disk: DiskId, pgs: ReadonlyMap<PgId, number>): boolean {
-    for (const pg of pgs.keys()) {
+  #isNamed(disk: DiskId, pgs: ReadonlyMap<PgId, Touched>): boolean {
+    for (const [pg, { members }] of pgs) {
+      if (!members.includes(disk)) continue;
       if (this.#context.map.pgs.get(pg)?.members.includes(disk) === true) return true;
     }
     return false;

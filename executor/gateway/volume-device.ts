@@ -194,7 +194,7 @@ export class VolumeDevice
   noteWritten(piece: Piece): void {
     this.#table.noteWritten(piece, piece.issuedMs);
     // A durable write is on all disks already.
-    if (!piece.isDurable) this.#flusher.noteWritten(piece.pg, piece.epoch);
+    if (!piece.isDurable) this.#flusher.noteWritten(piece.pg, piece.epoch, piece.members);
   }
 
   isHeld(extent: number, pg: PgId): boolean {

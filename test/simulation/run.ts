@@ -42,7 +42,7 @@ const DRAIN_MS_MAX = 60_000;
 /** Freed extents are given back some time after they left. */
 const LEAK_MS_MAX = 120_000;
 /** A map is kept within two seconds of its last change; stragglers of the run make a few more. */
-const MAP_MS_MAX = 30_000;
+const MAP_MS_MAX = 60_000;
 /** Some rounds of looking at extents that are not clean yet. */
 const SCRUB_MS_MAX = 300_000;
 const DATA_FAULTS = [

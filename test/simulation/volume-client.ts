@@ -256,8 +256,27 @@ export class VolumeClient {
       if (flight.mark !== null) this.#cluster.watch.replicas.endFlush(flight.mark);
     } else {
       this.#history.endWrite(entry);
-      this.#cluster.watch.replicas.onWriteAcked(this.options.volume, ...touchedBlocks(flight));
+      for (const [first, end] of this.#settledBlocks(flight)) {
+        this.#cluster.watch.replicas.onWriteAcked(this.options.volume, first, end);
+      }
     }
+  }
+
+  /**
+   * What an acked request changed, without blocks that a later one under way may have changed already:
+   * parts of a request end one by one, and the next one goes on there.
+   */
+  #settledBlocks(flight: Flight): readonly BlockRange[] {
+    let settled: readonly BlockRange[] = [touchedBlocks(flight)];
+    for (const other of this.#flights) {
+      if (other.op === 'read' || other.op === 'flush') continue;
+      const [first, end] = touchedBlocks(other);
+      settled = settled.flatMap(([from, to]): BlockRange[] => [
+        [from, Math.min(to, first)],
+        [Math.max(from, end), to],
+      ]);
+    }
+    return settled.filter(([from, to]) => from < to);
   }
 
   #onData(flight: Flight, data: Buffer | null): void {
@@ -276,8 +295,11 @@ function sinceOf({ startedMs, process }: Flight): number {
   return Math.max(startedMs, process.lastStopMs);
 }
 
-/** First block and the end; a trim leaves blocks alone that it only touches. */
-function touchedBlocks({ op, offset, length }: Flight): readonly [number, number] {
+/** First block and the end. */
+type BlockRange = readonly [number, number];
+
+/** A trim leaves blocks alone that it only touches. */
+function touchedBlocks({ op, offset, length }: Flight): BlockRange {
   const first = offset / BLOCK_BYTES;
   const end = (offset + length) / BLOCK_BYTES;
   return op === 'trim' ? [Math.ceil(first), Math.floor(end)] : [Math.floor(first), Math.ceil(end)];

@@ -58,12 +58,33 @@ function syncCount(c: TestCluster): number {
 describe('data plane: durability', () => {
   it('a flush that waits for a hung disk: goes on when the disk is no member any more', async () => {
     const c = await cluster('hung-flush', 'flush');
+    await flush(c);
     await write(c, 0, 1);
     c.node(1).simulatedDisk.hang();
     const flushing = submit(c.device(0), 'flush', 0, 0);
     await c.clock.runFor(1_000);
-    c.setPg(0, [0]);
+    c.setPg(1, [0]);
     const { error } = await c.run('the flush', flushing);
+    expect(error).to.equal(null);
+  });
+
+  it('a flush and a hung disk that leaves PGs and joins them again: goes on without it', async () => {
+    const c = new TestCluster('flapping-flush');
+    const pgs = [
+      [0, 1],
+      [0, 1],
+    ];
+    await c.start({ nodes: 2, pgs, sizeBytes: 8 * MiB, attachedTo: 0 });
+    await flush(c);
+    for (const extent of [0, 1]) await write(c, extent * 1024, 100 * extent);
+    c.node(1).simulatedDisk.stall();
+    const flushing = submit(c.device(0), 'flush', 0, 0);
+    // At no moment is the disk a member of neither PG.
+    c.setPg(1, [0]);
+    c.setPg(1, [0], [1]);
+    c.setPg(2, [0]);
+    c.setPg(2, [0], [1]);
+    const { error } = await c.run('the flush', flushing, 5_000);
     expect(error).to.equal(null);
   });
 
