@@ -41,7 +41,7 @@ const PROGRESS_OPS = 20;
 const DRAIN_MS_MAX = 60_000;
 /** Freed extents are given back some time after they left. */
 const LEAK_MS_MAX = 120_000;
-/** A map is kept within two seconds of its last change; stragglers of the run make a few more. */
+/** A map is kept within two seconds of its last change; that a disk hangs is noticed within fifty. */
 const MAP_MS_MAX = 60_000;
 /** Some rounds of looking at extents that are not clean yet. */
 const SCRUB_MS_MAX = 300_000;
