@@ -24,6 +24,8 @@ export interface DevSettings {
   readonly claimPerNode: number | null;
   readonly pgCount: number;
   readonly rebuildAfterSeconds: number;
+  /** 0: no brake on mass failure. */
+  readonly brakeWindowSeconds: number;
   readonly expandAtPercent: number;
   readonly fullAtPercent: number;
   readonly expandCooldownSeconds: number;
@@ -76,6 +78,7 @@ export const DEV_DEFAULTS: DevSettings = {
   pgCount: 128,
   // A person watching should see the rebuild begin; production waits ten minutes.
   rebuildAfterSeconds: 10,
+  brakeWindowSeconds: 600,
   expandAtPercent: 80,
   fullAtPercent: 95,
   expandCooldownSeconds: 15,

@@ -91,6 +91,7 @@ class Supervisor {
         : { CISTERN_CLAIM_PER_NODE: String(this.#settings.claimPerNode) }),
       CISTERN_PG_COUNT: String(this.#settings.pgCount),
       CISTERN_REBUILD_AFTER_SECONDS: String(this.#settings.rebuildAfterSeconds),
+      CISTERN_BRAKE_WINDOW_SECONDS: String(this.#settings.brakeWindowSeconds),
       CISTERN_EXPAND_AT_PERCENT: String(this.#settings.expandAtPercent),
       CISTERN_FULL_AT_PERCENT: String(this.#settings.fullAtPercent),
       CISTERN_EXPAND_COOLDOWN_SECONDS: String(this.#settings.expandCooldownSeconds),

@@ -37,6 +37,7 @@ const SETTINGS: DevSettings = {
   claimPerNode: 1,
   pgCount: 64,
   rebuildAfterSeconds: 3,
+  brakeWindowSeconds: 600,
   expandAtPercent: 80,
   fullAtPercent: 95,
   expandCooldownSeconds: 5,

@@ -65,7 +65,9 @@ export function releaseBrake(state: State, now: Now): boolean {
 }
 
 export interface Away {
+  /** With disks that are away; and how many of them are away as a whole. */
   readonly nodes: readonly NodeId[];
+  readonly nodesGone: number;
   readonly nodesTotal: number;
   readonly bytes: number;
   readonly bytesTotal: number;
@@ -74,6 +76,7 @@ export interface Away {
 /** Nodes and disks that went after `sinceWallMs` and are not back; what an operator empties does not count. */
 export function measureAway(state: State, sinceWallMs: number): Away {
   const nodes = new Set<NodeId>();
+  let nodesGone = 0;
   let bytes = 0;
   let bytesTotal = 0;
   const registered = [...state.facts.nodes.values()].filter(isRegistered);
@@ -85,9 +88,10 @@ export function measureAway(state: State, sinceWallMs: number): Away {
     if (isDiskServing(state, disk) || !hasGone(state, node, disk)) continue;
     if (disk.phaseSinceMs < sinceWallMs) continue;
     bytes += disk.sizeBytes;
+    if (!nodes.has(disk.node) && !isNodeUp(state, node)) nodesGone += 1;
     nodes.add(disk.node);
   }
-  return { nodes: [...nodes], nodesTotal: registered.length, bytes, bytesTotal };
+  return { nodes: [...nodes], nodesGone, nodesTotal: registered.length, bytes, bytesTotal };
 }
 
 function isRegistered(node: NodeRecord): boolean {
@@ -100,9 +104,9 @@ function hasGone(state: State, node: NodeRecord, disk: DiskRecord): boolean {
   return node.isFenced || (disk.phase === 'down' && !isNodeUp(state, node));
 }
 
-function isBeyondLimits({ nodes, nodesTotal, bytes, bytesTotal }: Away): boolean {
+function isBeyondLimits({ nodes, nodesGone, nodesTotal, bytes, bytesTotal }: Away): boolean {
   if (nodes.length < NODES_MIN) return false;
-  return nodes.length > nodesTotal * NODES_RATIO || bytes > bytesTotal * CAPACITY_RATIO;
+  return nodesGone > nodesTotal * NODES_RATIO || bytes > bytesTotal * CAPACITY_RATIO;
 }
 
 /** For people: how much of the cluster is away. */

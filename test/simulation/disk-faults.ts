@@ -32,6 +32,8 @@ export const failDisk: Fault = (site) => {
   const disk = pickMortal(site);
   if (disk === null) return null;
   const op = site.random.pick(['read', 'write', 'sync', 'commit'] as const);
+  // A disk that only cannot be read stays in use: the single copy of something may move to it later.
+  if (op === 'read' && site.options.replicas === 1) return null;
   disk.inject({ op, code: 'EIO' });
   return `${disk.path} ${op}`;
 };

@@ -28,8 +28,8 @@ export class DurableFacts {
   readonly #shutOut = new Map<string, ShutOut>();
   /** By `disk/pg`: the epoch in which the disk last became a member, joining or at once in sync. */
   readonly #memberSince = new Map<string, number>();
-  /** Per volume and generation: who was in sync when the attachment was made, by PG. */
-  readonly #attached = new Map<string, ReadonlyMap<number, readonly number[]>>();
+  /** Per volume and generation: each PG as it was when the attachment was made. */
+  readonly #attached = new Map<string, readonly PgRecord[]>();
   /** Fewest registered nodes that there ever were, from three on: majorities are no smaller. */
   votersMin = Number.POSITIVE_INFINITY;
 
@@ -66,12 +66,14 @@ export class DurableFacts {
     return this.#memberSince.get(`${disk}/${pg}`) ?? 0;
   }
 
-  /** Who was in sync when this generation began, and is so still, in any PG of the volume. */
+  /** Who was in sync when this generation began, and has not left since, in any PG of the volume. */
   holdersSince(volume: number, generation: number): Set<number> {
     const holders = new Set<number>();
-    for (const [pg, before] of this.#attached.get(`${volume}/${generation}`) ?? []) {
-      const inSync: readonly number[] = this.pgs.get(pg)?.inSync ?? [];
-      for (const disk of before) if (inSync.includes(disk)) holders.add(disk);
+    for (const { id, epoch, inSync } of this.#attached.get(`${volume}/${generation}`) ?? []) {
+      const now = this.pgs.get(id)?.inSync ?? [];
+      for (const disk of inSync) {
+        if (now.includes(disk) && this.memberSince(disk, id) <= epoch) holders.add(disk);
+      }
     }
     return holders;
   }
@@ -108,10 +110,11 @@ export class DurableFacts {
   #onVolume(volume: VolumeRecord): void {
     const key = `${volume.id}/${volume.generation}`;
     if (this.#attached.has(key)) return;
-    const inSync = new Map<number, readonly number[]>();
-    for (let pg = volume.pgBase; pg < volume.pgBase + volume.pgCount; pg += 1) {
-      inSync.set(pg, this.pgs.get(pg)?.inSync ?? []);
+    const pgs: PgRecord[] = [];
+    for (let id = volume.pgBase; id < volume.pgBase + volume.pgCount; id += 1) {
+      const pg = this.pgs.get(id);
+      if (pg !== undefined) pgs.push(pg);
     }
-    this.#attached.set(key, inSync);
+    this.#attached.set(key, pgs);
   }
 }

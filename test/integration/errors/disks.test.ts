@@ -26,6 +26,8 @@ describe('errors: disks with the wrong contents', function () {
       claimPerNode: 1,
       pgCount: 16,
       rebuildAfterSeconds: 2,
+      // Four of ten disks fail, one after another: what is asked here is what becomes of each.
+      brakeWindowSeconds: 0,
     });
     volume = await cluster.attach('data', { sizeMb: DATA_MB, node: 'agent1' });
     await cluster.fio({ uri: volume.unixUri, sizeMb: DATA_MB, ...pattern }).done;

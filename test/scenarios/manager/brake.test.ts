@@ -114,6 +114,20 @@ describe('manager: the brake on mass failure', () => {
     expect(brakeOf(cluster)).to.equal(null);
   });
 
+  it('brake: single disks of many nodes fail and their nodes live, no brake below a quarter', () => {
+    const cluster = new SimulatedCluster({ rebuildAfterMs: REBUILD_MS, brakeWindowMs: 60_000 });
+    for (let index = 0; index < 5; index += 1) cluster.addNode(3);
+    cluster.run(3000);
+    for (const disk of [1, 4, 7] as DiskId[]) cluster.disk(disk).status = 'failed';
+    cluster.run(15_000);
+    expect(brakeOf(cluster), 'three of five nodes lack a disk, a fifth of the capacity').to.equal(
+      null,
+    );
+    cluster.disk(10 as DiskId).status = 'failed';
+    cluster.run(15_000);
+    expect(brakeOf(cluster)?.state, 'four of fifteen').to.equal('engaged');
+  });
+
   it('brake: an operator drains a node while it holds, the drain goes on', () => {
     const cluster = boot(8);
     kill(cluster, 6, 7, 8);
