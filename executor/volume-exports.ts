@@ -9,8 +9,8 @@ import type { MapVolume } from '../shared/model/cluster-map.ts';
 import type { Log } from '../shared/ports.ts';
 import type { StartExport } from './gateway/attachments.ts';
 import type { BufferPool } from './gateway/buffer-pool.ts';
-import type { NbdExport } from './gateway/nbd-handshake.ts';
-import { type NbdEndpoint, NbdListener } from './gateway/nbd-listener.ts';
+import type { NbdExport } from './gateway/nbd/nbd-handshake.ts';
+import { type NbdEndpoint, NbdListener } from './gateway/nbd/nbd-listener.ts';
 
 export interface VolumeExportsOptions {
   readonly host: string;

@@ -18,7 +18,7 @@ import { type Config, readConfig } from './config.ts';
 import { type ControlServer, serveControl } from './control.ts';
 import { createState } from './core/bootstrap.ts';
 import type { ExecutorArtefact, ManagerOptions } from './core/contract.ts';
-import { mesosSubscription } from './core/framework.ts';
+import { mesosSubscription } from './core/mesos/framework.ts';
 import { createManagerPort } from './manager-view.ts';
 import { createMesosScheduler, type MesosScheduler } from './mesos.ts';
 import { openEmbeddedStore } from './metadata/embedded.ts';

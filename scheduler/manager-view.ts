@@ -1,11 +1,11 @@
 /** The operator API's view of the leading manager: its views on request, its commands into the inbox. */
 import type { ManagerPort } from './api/manager-port.ts';
-import { attachmentViews } from './core/attachment-views.ts';
-import { explainAll, explainSubject } from './core/explain.ts';
-import { eventViews, jobViews } from './core/job-views.ts';
-import { diskViews, nodeView, nodeViews } from './core/node-views.ts';
-import { clusterView, pgViews, poolViews } from './core/views.ts';
-import { volumeViews } from './core/volume-views.ts';
+import { explainAll, explainSubject } from './core/explain/explain.ts';
+import { attachmentViews } from './core/views/attachment-views.ts';
+import { eventViews, jobViews } from './core/views/job-views.ts';
+import { diskViews, nodeView, nodeViews } from './core/views/node-views.ts';
+import { clusterView, pgViews, poolViews } from './core/views/views.ts';
+import { volumeViews } from './core/views/volume-views.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export function createManagerPort(scheduler: Scheduler): ManagerPort {

@@ -8,7 +8,7 @@ import type { ManagerOptions } from './contract.ts';
 import { recordEvent } from './events.ts';
 import { Facts } from './facts.ts';
 import { indexPg } from './members.ts';
-import { createMesosState } from './mesos-state.ts';
+import { createMesosState } from './mesos/mesos-state.ts';
 import { observedNode } from './node-life.ts';
 import { restoreNotices } from './notices.ts';
 import type { ClusterRecord, PoolRecord } from './records.ts';

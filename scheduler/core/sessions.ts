@@ -11,11 +11,11 @@ import { nextMapVersion, unfence } from './fencing.ts';
 import { isNodeMapped } from './map.ts';
 import { observedNode } from './node-life.ts';
 import { takeNotices } from './notices.ts';
-import { sampleIo } from './rates.ts';
 import type { DiskPhase, DiskRecord, NodeRecord } from './records.ts';
 import type { Now, ObservedNode, State } from './state.ts';
 import { takeIncarnation } from './suspects.ts';
 import { noteNodeReturn } from './trust.ts';
+import { sampleIo } from './views/rates.ts';
 
 type HelloEvent = Extract<Event, { kind: 'node-hello' }>;
 type ReportEvent = Extract<Event, { kind: 'node-report' }>;

@@ -6,7 +6,7 @@ import type { DiskId, NodeId, PgId } from '../../shared/base/ids.ts';
 import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
 import type { ManagerOptions } from './contract.ts';
 import type { Facts } from './facts.ts';
-import type { MesosState } from './mesos-state.ts';
+import type { MesosState } from './mesos/mesos-state.ts';
 import type { Work } from './work.ts';
 
 /** What Mesos says of the executor: `dead` is its word that the container is gone. */

@@ -17,10 +17,10 @@ import { DEFAULT_POOL } from './bootstrap.ts';
 import { capacityOf, countedDisks } from './capacity.ts';
 import type { Command, CommandResult } from './contract.ts';
 import { recordEvent } from './events.ts';
-import { domainCount, ensureFamily } from './families.ts';
 import { nextMapVersion } from './fencing.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
 import { isNodeUp } from './node-life.ts';
+import { domainCount, ensureFamily } from './placement/families.ts';
 import type { PgFamilyRecord, PoolRecord, VolumeRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 

@@ -8,7 +8,7 @@ import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/id
 import type { IoView } from '../../shared/model/api-views.ts';
 import type { AttachmentReport } from '../../shared/model/node-report.ts';
 import type { ScrubPosition } from '../../shared/model/scrub.ts';
-import type { WaitReason } from './move-plan.ts';
+import type { WaitReason } from './placement/move-plan.ts';
 
 /** Of the scrub that runs (scrubs.ts); made anew from the facts when it is missing. */
 export interface ScrubWork {

@@ -1,5 +1,5 @@
 /**
- * What the operator API says: the answers under `/v1`, made by `scheduler/core/views.ts`, drawn by the
+ * What the operator API says: the answers under `/v1`, made by `scheduler/core/views/views.ts`, drawn by the
  * CLI and the dashboard. Ids are in their readable form (`n3`, `d7`, `v5`, `pg12`, `j4`); sizes are
  * bytes; times are ISO 8601.
  */

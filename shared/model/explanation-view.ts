@@ -1,6 +1,6 @@
 /**
  * What `GET /v1/explain` answers: for everything that is not green, why it is so, what happens next by
- * itself and by when, and the one safe thing that an operator may do. Made by `scheduler/core/explain.ts`.
+ * itself and by when, and the one safe thing that an operator may do. Made by `scheduler/core/explain/explain.ts`.
  */
 
 /** notice: on its way, as intended. degraded: works, with less in hand. critical: I/O waits or data is at risk. */

@@ -6,7 +6,7 @@
 import type { StoreTuning } from '../../executor/disk/store-types.ts';
 import { createState } from '../../scheduler/core/bootstrap.ts';
 import type { Command, CommandResult, ManagerOptions } from '../../scheduler/core/contract.ts';
-import { mesosSubscription } from '../../scheduler/core/framework.ts';
+import { mesosSubscription } from '../../scheduler/core/mesos/framework.ts';
 import type { State } from '../../scheduler/core/state.ts';
 import { Scheduler } from '../../scheduler/scheduler.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';

@@ -51,7 +51,7 @@ export const LAYERS: readonly LayerRule[] = [
   },
   {
     layer: 'nbd-listener',
-    pattern: /^executor\/(gateway\/nbd-listener[a-z-]*|volume-exports)\.ts$/,
+    pattern: /^executor\/(gateway\/nbd\/nbd-listener[a-z-]*|volume-exports)\.ts$/,
     mayImport: [...LOGIC_BASE, 'gateway', 'shared-adapters'],
     isAdapter: true,
   },

@@ -3,8 +3,8 @@ import { expect } from 'chai';
 import {
   NBD_OPTION_BYTES_MAX,
   NBD_PAYLOAD_BYTES_MAX,
-} from '../../../executor/gateway/nbd-handshake.ts';
-import { NBD_BYTES_IN_FLIGHT_MAX } from '../../../executor/gateway/nbd-session.ts';
+} from '../../../executor/gateway/nbd/nbd-handshake.ts';
+import { NBD_BYTES_IN_FLIGHT_MAX } from '../../../executor/gateway/nbd/nbd-session.ts';
 import type { Prng } from '../../../shared/base/prng.ts';
 import { MiB } from '../../../shared/base/units.ts';
 import { MemoryDevice } from '../../e2e/nbd/memory-device.ts';

@@ -8,8 +8,8 @@ import { createReadStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { NbdExport } from '../../../executor/gateway/nbd-handshake.ts';
-import { NbdListener } from '../../../executor/gateway/nbd-listener.ts';
+import type { NbdExport } from '../../../executor/gateway/nbd/nbd-handshake.ts';
+import { NbdListener } from '../../../executor/gateway/nbd/nbd-listener.ts';
 import type { ReceiveMode } from '../../../shared/node/socket-receive.ts';
 import { MemoryDevice, type MemoryDeviceOptions } from './memory-device.ts';
 

@@ -5,7 +5,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { NbdListener } from '../../../executor/gateway/nbd-listener.ts';
+import { NbdListener } from '../../../executor/gateway/nbd/nbd-listener.ts';
 import { StorageError } from '../../../shared/base/errors.ts';
 import { MiB } from '../../../shared/base/units.ts';
 import {

@@ -14,7 +14,7 @@ import {
   onMesosDisconnected,
   onMesosEvent,
   planMesos,
-} from '../../../scheduler/core/framework.ts';
+} from '../../../scheduler/core/mesos/framework.ts';
 import type { DiskRecord } from '../../../scheduler/core/records.ts';
 import type { Now, State } from '../../../scheduler/core/state.ts';
 import {

@@ -1,7 +1,7 @@
 /** Mass failures: re-replication waits, visibly, and goes on by itself or on an operator's word. */
 import { expect } from 'chai';
-import { explainSubject } from '../../../scheduler/core/explain.ts';
-import { clusterView } from '../../../scheduler/core/views.ts';
+import { explainSubject } from '../../../scheduler/core/explain/explain.ts';
+import { clusterView } from '../../../scheduler/core/views/views.ts';
 import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
 import { findUnexplained } from './explained.ts';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { jobViews } from '../../../scheduler/core/job-views.ts';
-import { nodeView } from '../../../scheduler/core/node-views.ts';
-import { volumeViews } from '../../../scheduler/core/volume-views.ts';
+import { jobViews } from '../../../scheduler/core/views/job-views.ts';
+import { nodeView } from '../../../scheduler/core/views/node-views.ts';
+import { volumeViews } from '../../../scheduler/core/views/volume-views.ts';
 import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
 import { SimulatedCluster } from './simulated-cluster.ts';

@@ -1,9 +1,9 @@
 /** Disks that make errors: emptied while they can be read, kept visible, brought back by an operator or the policy. */
 import { expect } from 'chai';
 import type { ManagerOptions } from '../../../scheduler/core/contract.ts';
-import { explainSubject } from '../../../scheduler/core/explain.ts';
-import { diskViews } from '../../../scheduler/core/node-views.ts';
-import { clusterView } from '../../../scheduler/core/views.ts';
+import { explainSubject } from '../../../scheduler/core/explain/explain.ts';
+import { diskViews } from '../../../scheduler/core/views/node-views.ts';
+import { clusterView } from '../../../scheduler/core/views/views.ts';
 import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
 import { findUnexplained } from './explained.ts';

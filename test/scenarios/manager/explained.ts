@@ -2,18 +2,19 @@
  * Whatever is not green in any view has an explanation: finds the states without one. Which words are green
  * is read from the tables that the explanations are made from, so a new word cannot be forgotten here.
  */
-import { attachmentViews } from '../../../scheduler/core/attachment-views.ts';
-import { explainAll, explainSubject } from '../../../scheduler/core/explain.ts';
-import { JOB_PHASES } from '../../../scheduler/core/explain-job.ts';
-import { NODE_WORDS } from '../../../scheduler/core/explain-node.ts';
-import { PG_WORDS } from '../../../scheduler/core/explain-pg.ts';
-import { roomWord } from '../../../scheduler/core/explain-pool.ts';
-import { ATTACHMENT_WORDS, VOLUME_WORDS } from '../../../scheduler/core/explain-volume.ts';
-import { jobViews } from '../../../scheduler/core/job-views.ts';
-import { diskViews, nodeViews } from '../../../scheduler/core/node-views.ts';
+
+import { explainAll, explainSubject } from '../../../scheduler/core/explain/explain.ts';
+import { JOB_PHASES } from '../../../scheduler/core/explain/explain-job.ts';
+import { NODE_WORDS } from '../../../scheduler/core/explain/explain-node.ts';
+import { PG_WORDS } from '../../../scheduler/core/explain/explain-pg.ts';
+import { roomWord } from '../../../scheduler/core/explain/explain-pool.ts';
+import { ATTACHMENT_WORDS, VOLUME_WORDS } from '../../../scheduler/core/explain/explain-volume.ts';
 import type { Now, State } from '../../../scheduler/core/state.ts';
-import { clusterView, pgViews, poolViews } from '../../../scheduler/core/views.ts';
-import { volumeViews } from '../../../scheduler/core/volume-views.ts';
+import { attachmentViews } from '../../../scheduler/core/views/attachment-views.ts';
+import { jobViews } from '../../../scheduler/core/views/job-views.ts';
+import { diskViews, nodeViews } from '../../../scheduler/core/views/node-views.ts';
+import { clusterView, pgViews, poolViews } from '../../../scheduler/core/views/views.ts';
+import { volumeViews } from '../../../scheduler/core/views/volume-views.ts';
 import type { ExplanationView } from '../../../shared/model/explanation-view.ts';
 
 /** A deadline may lie as far back as the manager looks at things. */

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { explainAll } from '../../../scheduler/core/explain.ts';
-import { clusterView } from '../../../scheduler/core/views.ts';
+import { explainAll } from '../../../scheduler/core/explain/explain.ts';
+import { clusterView } from '../../../scheduler/core/views/views.ts';
 import type { DiskId, NodeId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
 import { OPTIONS, SimulatedCluster } from './simulated-cluster.ts';

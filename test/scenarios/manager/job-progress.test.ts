@@ -1,7 +1,7 @@
 /** What jobs say of their progress: bytes really to be copied, never less than before, and why they wait. */
 import { expect } from 'chai';
-import { explainSubject } from '../../../scheduler/core/explain.ts';
-import { jobViews } from '../../../scheduler/core/job-views.ts';
+import { explainSubject } from '../../../scheduler/core/explain/explain.ts';
+import { jobViews } from '../../../scheduler/core/views/job-views.ts';
 import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
 import { GiB } from '../../../shared/base/units.ts';
 import type { JobView } from '../../../shared/model/api-views.ts';

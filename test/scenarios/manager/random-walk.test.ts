@@ -3,11 +3,11 @@
  * step, and when the faults stop everything becomes clean again. The seed is in the test's name.
  */
 import { expect } from 'chai';
-import { attachmentViews } from '../../../scheduler/core/attachment-views.ts';
-import { jobViews } from '../../../scheduler/core/job-views.ts';
-import { diskViews, nodeViews } from '../../../scheduler/core/node-views.ts';
-import { clusterView, pgViews, poolViews } from '../../../scheduler/core/views.ts';
-import { volumeViews } from '../../../scheduler/core/volume-views.ts';
+import { attachmentViews } from '../../../scheduler/core/views/attachment-views.ts';
+import { jobViews } from '../../../scheduler/core/views/job-views.ts';
+import { diskViews, nodeViews } from '../../../scheduler/core/views/node-views.ts';
+import { clusterView, pgViews, poolViews } from '../../../scheduler/core/views/views.ts';
+import { volumeViews } from '../../../scheduler/core/views/volume-views.ts';
 import type { DiskId, NodeId, VolumeId } from '../../../shared/base/ids.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';

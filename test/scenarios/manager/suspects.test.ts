@@ -1,7 +1,7 @@
 /** Members that come back from a power loss: who is believed, who is waited for, and for how long. */
 import { expect } from 'chai';
-import { explainPg } from '../../../scheduler/core/explain-pg.ts';
-import { createScene } from '../../../scheduler/core/explanation.ts';
+import { explainPg } from '../../../scheduler/core/explain/explain-pg.ts';
+import { createScene } from '../../../scheduler/core/explain/explanation.ts';
 import type { PgRecord } from '../../../scheduler/core/records.ts';
 import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
 import { MiB } from '../../../shared/base/units.ts';

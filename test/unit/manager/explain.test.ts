@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import { VIEW_SCHEMAS } from '../../../scheduler/api/view-schemas.ts';
-import { explainAll, explainSubject } from '../../../scheduler/core/explain.ts';
-import { DISK_PHASES } from '../../../scheduler/core/explain-disk.ts';
-import { JOB_KINDS, JOB_PHASES } from '../../../scheduler/core/explain-job.ts';
-import { NODE_WORDS } from '../../../scheduler/core/explain-node.ts';
-import { MOVE_WAITS, PG_WORDS } from '../../../scheduler/core/explain-pg.ts';
-import { ATTACHMENT_WORDS, VOLUME_WORDS } from '../../../scheduler/core/explain-volume.ts';
+import { explainAll, explainSubject } from '../../../scheduler/core/explain/explain.ts';
+import { DISK_PHASES } from '../../../scheduler/core/explain/explain-disk.ts';
+import { JOB_KINDS, JOB_PHASES } from '../../../scheduler/core/explain/explain-job.ts';
+import { NODE_WORDS } from '../../../scheduler/core/explain/explain-node.ts';
+import { MOVE_WAITS, PG_WORDS } from '../../../scheduler/core/explain/explain-pg.ts';
+import { ATTACHMENT_WORDS, VOLUME_WORDS } from '../../../scheduler/core/explain/explain-volume.ts';
 import { startJob } from '../../../scheduler/core/jobs.ts';
 import type { DiskPhase, JobKind } from '../../../scheduler/core/records.ts';
 import type { DiskId, NodeId, PgId, VolumeId } from '../../../shared/base/ids.ts';

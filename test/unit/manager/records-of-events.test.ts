@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { EVENTS_MAX, recordEvent } from '../../../scheduler/core/events.ts';
-import { eventViews } from '../../../scheduler/core/job-views.ts';
-import { IDLE_IO, ioOf, sampleIo } from '../../../scheduler/core/rates.ts';
+import { eventViews } from '../../../scheduler/core/views/job-views.ts';
+import { IDLE_IO, ioOf, sampleIo } from '../../../scheduler/core/views/rates.ts';
 import type { VolumeId } from '../../../shared/base/ids.ts';
 import type { AttachmentReport } from '../../../shared/model/node-report.ts';
 import { SimulatedCluster } from '../../scenarios/manager/simulated-cluster.ts';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { jobViews } from '../../../scheduler/core/job-views.ts';
-import { pgViews } from '../../../scheduler/core/views.ts';
+import { jobViews } from '../../../scheduler/core/views/job-views.ts';
+import { pgViews } from '../../../scheduler/core/views/views.ts';
 import type { DiskId, NodeId, VolumeId } from '../../../shared/base/ids.ts';
 import type { JobView } from '../../../shared/model/api-views.ts';
 import type { ScrubScope } from '../../../shared/model/scrub.ts';

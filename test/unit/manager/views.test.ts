@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { attachmentViews } from '../../../scheduler/core/attachment-views.ts';
-import { diskViews, nodeView, nodeViews } from '../../../scheduler/core/node-views.ts';
-import { clusterView, pgViews, poolViews } from '../../../scheduler/core/views.ts';
-import { volumeViews } from '../../../scheduler/core/volume-views.ts';
+import { attachmentViews } from '../../../scheduler/core/views/attachment-views.ts';
+import { diskViews, nodeView, nodeViews } from '../../../scheduler/core/views/node-views.ts';
+import { clusterView, pgViews, poolViews } from '../../../scheduler/core/views/views.ts';
+import { volumeViews } from '../../../scheduler/core/views/volume-views.ts';
 import type { DiskId, NodeId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
 import { SimulatedCluster } from '../../scenarios/manager/simulated-cluster.ts';

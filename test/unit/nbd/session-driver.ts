@@ -5,9 +5,9 @@
  */
 import type { BlockDevice, BlockRequest } from '../../../executor/gateway/block-device.ts';
 import { BufferPool } from '../../../executor/gateway/buffer-pool.ts';
-import type { NbdExport, NbdExports } from '../../../executor/gateway/nbd-handshake.ts';
-import type { NbdBatch } from '../../../executor/gateway/nbd-output.ts';
-import { NbdSession, type NbdTransport } from '../../../executor/gateway/nbd-session.ts';
+import type { NbdExport, NbdExports } from '../../../executor/gateway/nbd/nbd-handshake.ts';
+import type { NbdBatch } from '../../../executor/gateway/nbd/nbd-output.ts';
+import { NbdSession, type NbdTransport } from '../../../executor/gateway/nbd/nbd-session.ts';
 import { assert } from '../../../shared/base/assert.ts';
 
 export function u16(value: number): Buffer {

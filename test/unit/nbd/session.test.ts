@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import {
   NBD_BYTES_IN_FLIGHT_MAX,
   NBD_REQUESTS_IN_FLIGHT_MAX,
-} from '../../../executor/gateway/nbd-session.ts';
+} from '../../../executor/gateway/nbd/nbd-session.ts';
 import { MiB } from '../../../shared/base/units.ts';
 import { MemoryDevice } from '../../e2e/nbd/memory-device.ts';
 import {

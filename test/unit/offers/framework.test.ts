@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { mesosSubscription } from '../../../scheduler/core/framework.ts';
 import { createPg } from '../../../scheduler/core/members.ts';
+import { mesosSubscription } from '../../../scheduler/core/mesos/framework.ts';
 import { diskId, nodeId, pgId } from '../../../shared/base/ids.ts';
 import { EMPTY_REPORT } from '../../../shared/model/node-report.ts';
 import { decodeHint } from '../../../shared/model/task-data.ts';

@@ -5,8 +5,12 @@
 import { expect } from 'chai';
 import { createState } from '../../../scheduler/core/bootstrap.ts';
 import type { Effect, ManagerOptions } from '../../../scheduler/core/contract.ts';
-import { onMesosDisconnected, onMesosEvent, planMesos } from '../../../scheduler/core/framework.ts';
 import { checkInvariants } from '../../../scheduler/core/invariants.ts';
+import {
+  onMesosDisconnected,
+  onMesosEvent,
+  planMesos,
+} from '../../../scheduler/core/mesos/framework.ts';
 import type { DiskRecord, NodeRecord } from '../../../scheduler/core/records.ts';
 import type { Now, State } from '../../../scheduler/core/state.ts';
 import type { TaskState, TaskStatus } from '../../../shared/mesos/messages.ts';

@@ -5,7 +5,7 @@ import type {
   PlacementFamily,
   PlacementInput,
   PlacementPlan,
-} from '../../../scheduler/core/placement.ts';
+} from '../../../scheduler/core/placement/placement.ts';
 import type { DiskId } from '../../../shared/base/ids.ts';
 import { diskId, nodeId, pgId } from '../../../shared/base/ids.ts';
 

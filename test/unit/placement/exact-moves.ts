@@ -4,7 +4,7 @@
  *
  *   source → PG (R) → PG in zone (zoneCap) → PG on node (1) → disk (0 if held, else 1) → sink (count)
  */
-import type { PlacementDisk, PlacementPg } from '../../../scheduler/core/placement.ts';
+import type { PlacementDisk, PlacementPg } from '../../../scheduler/core/placement/placement.ts';
 
 interface Edge {
   readonly to: number;

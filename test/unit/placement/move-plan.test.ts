@@ -7,9 +7,9 @@ import {
   type MoveLimits,
   type MovePg,
   planMoves,
-} from '../../../scheduler/core/move-plan.ts';
-import { planPlacement } from '../../../scheduler/core/placement.ts';
-import { currentHolders } from '../../../scheduler/core/placement-current.ts';
+} from '../../../scheduler/core/placement/move-plan.ts';
+import { planPlacement } from '../../../scheduler/core/placement/placement.ts';
+import { currentHolders } from '../../../scheduler/core/placement/placement-current.ts';
 import { type DiskId, diskId, nodeId, pgId } from '../../../shared/base/ids.ts';
 import { makeDisks, makeFamily, setNode } from './clusters.ts';
 

@@ -6,7 +6,7 @@ import {
   type PlacementInput,
   type PlacementPlan,
   planPlacement,
-} from '../../../scheduler/core/placement.ts';
+} from '../../../scheduler/core/placement/placement.ts';
 import { diskId, nodeId } from '../../../shared/base/ids.ts';
 import { checkPlan, makeFamily, setNode } from './clusters.ts';
 import { exactMoves } from './exact-moves.ts';

@@ -1,6 +1,6 @@
 /** The size that DESIGN 3 names. The bound on time is generous: it tells seconds from hours. */
 import { expect } from 'chai';
-import { planPlacement } from '../../../scheduler/core/placement.ts';
+import { planPlacement } from '../../../scheduler/core/placement/placement.ts';
 import { makeDisks, makeFamily, setNode } from './clusters.ts';
 
 const PGS = 131_072;

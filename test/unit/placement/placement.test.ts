@@ -1,6 +1,6 @@
 /** planPlacement on named situations. Properties over random clusters: placement-properties.test.ts. */
 import { expect } from 'chai';
-import { planPlacement } from '../../../scheduler/core/placement.ts';
+import { planPlacement } from '../../../scheduler/core/placement/placement.ts';
 import { diskId, pgId } from '../../../shared/base/ids.ts';
 import { checkPlan, countOf, countsByNode, makeDisks, makeFamily, setNode } from './clusters.ts';
 

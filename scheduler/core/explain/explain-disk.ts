@@ -1,0 +1,295 @@
+/** Why a disk does not serve, what is done about it, and when. */
+import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
+import { formatDuration } from '../../../shared/base/units.ts';
+import type { DiskView } from '../../../shared/model/api-views.ts';
+import { isBraked } from '../brake.ts';
+import { diskUse } from '../disk-use.ts';
+import { memberCount } from '../members.ts';
+import { CLAIM_MS_MAX } from '../mesos/task-upkeep.ts';
+import { isDiskServing } from '../node-life.ts';
+import type { DiskRecord, NodeRecord } from '../records.ts';
+import { isTrusted } from '../trust.ts';
+import { explainMesos, findTaskFact, relaunchAtMs, sandboxAdvice } from './explain-mesos.ts';
+import { explainNode } from './explain-node.ts';
+import {
+  causedBy,
+  deadline,
+  type Explanation,
+  type Fact,
+  makeExplanation,
+  type Outlook,
+  open,
+  type Scene,
+  toWall,
+  WAIT,
+} from './explanation.ts';
+
+interface DiskSubject {
+  readonly scene: Scene;
+  readonly disk: DiskRecord;
+  readonly node: NodeRecord;
+}
+
+type Explained = Pick<Explanation, 'severity' | 'causes' | 'message'> & Outlook;
+
+/** Every phase that a disk's view may show; a new one does not compile without its explanation. */
+export const DISK_PHASES: Readonly<
+  Record<DiskView['state'], (subject: DiskSubject) => Explained | null>
+> = {
+  claiming: explainClaiming,
+  launched: explainLaunched,
+  serving: explainServing,
+  down: explainDown,
+  failed: explainFailed,
+  releasing: explainReleasing,
+  lost: explainLost,
+};
+
+/** null: the disk serves, and may go on doing so. */
+export function explainDisk(scene: Scene, disk: DiskRecord): Explanation | null {
+  const known = scene.disks.get(disk.id);
+  if (known !== undefined) return known;
+  const explained = DISK_PHASES[disk.phase]({
+    scene,
+    disk,
+    node: scene.state.facts.nodes.get(disk.node),
+  });
+  const explanation =
+    explained === null
+      ? null
+      : makeExplanation({
+          kind: 'disk',
+          subject: formatDisk(disk.id),
+          state: disk.phase,
+          sinceMs: disk.phaseSinceMs,
+          ...explained,
+        });
+  scene.disks.set(disk.id, explanation);
+  return explanation;
+}
+
+function describe({ disk, node }: DiskSubject): string {
+  return `${formatDisk(disk.id)} on ${formatNode(node.id)} (${node.hostname})`;
+}
+
+/** The node's own trouble, else what Mesos says of the task. */
+function chain(subject: DiskSubject): readonly Fact[] {
+  const { scene, disk, node } = subject;
+  const ofNode = explainNode(scene, node);
+  if (ofNode !== null && ofNode.severity !== 'notice') return causedBy(ofNode);
+  const task = findTaskFact(scene, disk);
+  return [...(task === null ? [] : [task]), ...causedBy(ofNode), ...causedBy(explainMesos(scene))];
+}
+
+function explainClaiming(subject: DiskSubject): Explained {
+  const { scene, disk } = subject;
+  const sinceMs = toWall(scene.now, scene.state.mesos.claimSinceMs.get(disk.id));
+  return {
+    severity: 'notice',
+    message: `${describe(subject)} is being claimed from Mesos`,
+    causes: chain(subject),
+    next: 'Mesos accepts the claim and starts its task, or the claim is given back',
+    ...(sinceMs === null
+      ? open('Mesos has to offer the disk first')
+      : deadline(
+          sinceMs + CLAIM_MS_MAX,
+          scene.now,
+          'its task has been launched: it is waited for',
+        )),
+    ...WAIT,
+  };
+}
+
+function explainLaunched(subject: DiskSubject): Explained {
+  const { scene, node } = subject;
+  return {
+    severity: 'notice',
+    message: `${describe(subject)} is not open yet: its task was launched`,
+    causes: chain(subject),
+    next: 'Its executor starts, opens the store and reports it',
+    ...open('a store that was not closed cleanly is checked first, which takes seconds to minutes'),
+    ...sandboxAdvice(scene, node),
+  };
+}
+
+function explainServing(subject: DiskSubject): Explained | null {
+  const { scene, disk, node } = subject;
+  const { state, now } = scene;
+  if (disk.isDraining) return explainDraining(subject);
+  if ((disk.out ?? null) !== null) return explainOut(subject);
+  if (!isDiskServing(state, disk)) {
+    const ofNode = explainNode(scene, node);
+    if (ofNode === null) return null;
+    return {
+      severity: ofNode.severity,
+      message: `${describe(subject)} is out of reach: its node is ${ofNode.state}`,
+      causes: causedBy(ofNode),
+      ...outlookOf(ofNode),
+    };
+  }
+  if (isTrusted(state, disk, now.ms)) return null;
+  const ofNode = explainNode(scene, node);
+  const distrust = state.work.distrust.get(disk.id);
+  if (distrust === undefined || now.ms >= distrust.untilMs) {
+    // Its node is what is not trusted, and says so itself.
+    if (ofNode === null) return null;
+    return {
+      severity: 'notice',
+      message: `${describe(subject)} serves, but gets no new replicas for a while`,
+      causes: causedBy(ofNode),
+      ...outlookOf(ofNode),
+    };
+  }
+  return {
+    severity: 'notice',
+    message: `${describe(subject)} serves, but gets no new replicas for a while: a gateway could not use it`,
+    causes: [],
+    next: `It is asked back after ${formatDuration(distrust.pauseMs)}; each further failure doubles the pause`,
+    ...deadline(toWall(now, distrust.untilMs) ?? now.wallMs, now, 'it is due at this moment'),
+    action: 'Nothing, wait; if it comes again, look at the network and the disk of that node',
+    command: `cistern disk show ${formatDisk(disk.id)}`,
+  };
+}
+
+/** Taken out for its errors: it is emptied first, and then kept visible. */
+function explainOut(subject: DiskSubject): Explained {
+  const { scene, disk } = subject;
+  const { state, now } = scene;
+  const left = memberCount(state, disk.id);
+  const afterMs = state.options.diskReadmitAfterMs ?? null;
+  const out = disk.out ?? { sinceMs: now.wallMs, reason: '' };
+  return {
+    severity: 'degraded',
+    message: `${describe(subject)} was taken out: ${out.reason}`,
+    causes: [
+      {
+        subject: formatDisk(disk.id),
+        message: `It was taken out because ${out.reason}`,
+        sinceMs: out.sinceMs,
+      },
+    ],
+    next:
+      left > 0
+        ? `Its ${left} replicas move to other disks; it serves them until then, and stays empty afterwards`
+        : 'It is empty and stays so, visible here, until it is readmitted or given back',
+    ...(afterMs === null
+      ? open(
+          'it stays out until an operator readmits it (cistern disk readmit) or gives it back (cistern disk drain)',
+        )
+      : deadline(out.sinceMs + afterMs, now, 'it is readmitted at the next look')),
+    action: 'Test the device, and replace it; if it is sound after all, readmit it',
+    command: `cistern disk readmit ${formatDisk(disk.id)}`,
+  };
+}
+
+function explainDraining(subject: DiskSubject): Explained {
+  const { scene, disk } = subject;
+  const left = memberCount(scene.state, disk.id);
+  return {
+    severity: 'notice',
+    message: `${describe(subject)} is being drained: ${left} replicas are still to move`,
+    causes: (scene.state.work.explanations.get(disk.pool) ?? []).map((message) => ({
+      subject: disk.pool,
+      message,
+      sinceMs: null,
+    })),
+    next: 'Its replicas move to other disks; then it is given back to Mesos',
+    ...open('it takes as long as copying does; its job has the estimate'),
+    action: 'Nothing, wait; the drain can be called off',
+    command: `cistern disk activate ${formatDisk(disk.id)}`,
+  };
+}
+
+function explainDown(subject: DiskSubject): Explained {
+  const { scene, disk, node } = subject;
+  const { state, now } = scene;
+  const causes = chain(subject);
+  const ofNode = explainNode(scene, node);
+  const message = `${describe(subject)} is down: ${disk.error || 'its store is not open'}`;
+  if (ofNode !== null && ofNode.severity !== 'notice') {
+    return { severity: ofNode.severity, message, causes, ...outlookOf(ofNode) };
+  }
+  const awaySinceMs = state.work.diskAwaySinceMs.get(disk.id);
+  const rebuildAtMs = toWall(now, (awaySinceMs ?? now.ms) + state.options.rebuildAfterMs);
+  const retryAtMs = relaunchAtMs(scene, node);
+  const advice = sandboxAdvice(scene, node);
+  if (retryAtMs !== null) {
+    return {
+      severity: 'degraded',
+      message,
+      causes,
+      next: 'Its task is started again on the same volume',
+      ...deadline(retryAtMs, now, 'it is due at the next offer'),
+      ...advice,
+    };
+  }
+  if (isBraked(state)) {
+    return {
+      severity: 'degraded',
+      message,
+      causes,
+      next: 'Its store is opened again; until then its place is kept, since too much is away at once',
+      ...open('the brake on mass failure holds (cistern explain brake)'),
+      ...advice,
+    };
+  }
+  if (diskUse(state, disk) === 'leaving' || rebuildAtMs === null) {
+    return {
+      severity: 'degraded',
+      message,
+      causes,
+      next: 'Its replicas are rebuilt on other disks; it may come back at any time',
+      ...open('it ends when its store opens again, or the disk is drained'),
+      action: 'If the device is dead, give it up: what it held is rebuilt elsewhere',
+      command: `cistern disk drain ${formatDisk(disk.id)}`,
+    };
+  }
+  return {
+    severity: 'degraded',
+    message,
+    causes,
+    next: 'Its store is opened again; if that takes too long, its replicas are rebuilt on other disks',
+    ...deadline(rebuildAtMs, now, 'the rebuild is due at this moment'),
+    ...advice,
+  };
+}
+
+function explainFailed(subject: DiskSubject): Explained {
+  const { disk } = subject;
+  return {
+    severity: 'degraded',
+    message: `${formatDisk(disk.id)} on ${formatNode(disk.node)} was taken out: ${disk.error}`,
+    causes: [],
+    next: 'Its replicas are rebuilt on other disks; replace the device, then drain or activate the disk',
+    ...open('it stays out until an operator brings it back or gives it up'),
+    action: 'When the device was repaired, or the error was a passing one, try it again',
+    command: `cistern disk activate ${formatDisk(disk.id)}`,
+  };
+}
+
+function explainReleasing(subject: DiskSubject): Explained {
+  return {
+    severity: 'notice',
+    message: `${describe(subject)} is empty and is being given back to Mesos`,
+    causes: causedBy(explainMesos(subject.scene)),
+    next: 'Its task ends, its volume is destroyed, its reservation is returned',
+    ...open('Mesos has to offer its resources for that'),
+    ...WAIT,
+  };
+}
+
+function explainLost(subject: DiskSubject): Explained {
+  const { disk } = subject;
+  return {
+    severity: 'notice',
+    message: `${describe(subject)} is lost: ${disk.error || 'its node is gone'}`,
+    causes: causedBy(explainNode(subject.scene, subject.node)),
+    next: 'It leaves the list once no placement group names it any more',
+    ...open('its replicas have to be rebuilt from others first; the rebuild job has the estimate'),
+    ...WAIT,
+  };
+}
+
+function outlookOf({ next, byMs, noDeadline, action, command }: Outlook): Outlook {
+  return { next, byMs, noDeadline, action, command };
+}

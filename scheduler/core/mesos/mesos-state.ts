@@ -1,0 +1,162 @@
+/**
+ * What the manager knows of Mesos right now; nothing here is durable. After a restart tasks are asked
+ * about (reconciliation) and everything else is seen in offers.
+ */
+import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
+
+/**
+ * What is known of a disk's task. unknown: launched by an earlier manager, asked about. sent: launched,
+ * nothing heard. starting, alive, stopping: as Mesos said. away: Mesos cannot see it (unreachable, lost,
+ * unknown): it may run, and nothing is decided from that. dead: it certainly ended.
+ */
+export type TaskLife = 'unknown' | 'sent' | 'starting' | 'alive' | 'stopping' | 'away' | 'dead';
+
+export interface ObservedTask {
+  readonly taskId: string;
+  life: TaskLife;
+  /** When `life` became what it is. */
+  sinceMs: number;
+  /** For people: what Mesos said last. */
+  reason: string;
+  /** Of the newest update, to recognise a repeated one; Mesos repeats until it sees the ack. */
+  lastUuid: string | null;
+  /** An answer is wanted; null when not. Grows with every question that stays unanswered. */
+  askAtMs: number | null;
+  askDelayMs: number;
+  /** When the next KILL is due, while one is wanted. */
+  killAtMs: number;
+  killDelayMs: number;
+  /** Which run of the node's executor it belongs to (ObservedHost). */
+  executorRun: number;
+}
+
+/** One node as Mesos shows it. */
+export interface ObservedHost {
+  /** Unexpected ends of tasks in a row: relaunches wait longer each time. */
+  failures: number;
+  /** No launch before this. */
+  retryAtMs: number;
+  /** Grows when a launch starts the executor anew: updates of an earlier run say nothing about it. */
+  executorRun: number;
+  /** The agent said that the executor's container ended; null since the last launch. */
+  executorExitedAtMs: number | null;
+  lastOfferAtMs: number;
+  /** Cpus and memory of our executor are reserved there, as far as known. */
+  isExecutorReserved: boolean;
+  shutdownAtMs: number;
+}
+
+export interface ObservedRelease {
+  readonly sinceMs: number;
+  /** DESTROY and UNRESERVE were sent then; without it, nothing of the disk was offered so far. */
+  readonly isSent: boolean;
+}
+
+export interface MesosState {
+  isSubscribed: boolean;
+  /** Why not; empty while subscribed. */
+  disconnectReason: string;
+  /** Since when this manager has been without a subscription. */
+  disconnectedAtMs: number;
+  subscribedAtMs: number;
+  /** Tasks were asked about after SUBSCRIBED, and answered (or time was up): offers may come. */
+  isReconciled: boolean;
+  isSuppressed: boolean;
+  lastReviveMs: number;
+  reviveDelayMs: number;
+  /** What offers were wanted for at the last REVIVE: something new is a reason for another one. */
+  revivedFor: ReadonlySet<string>;
+  /** Since when no offer is wanted; null while some are. */
+  idleSinceMs: number | null;
+  implicitAtMs: number;
+  readonly tasks: Map<DiskId, ObservedTask>;
+  readonly hosts: Map<NodeId, ObservedHost>;
+  /** Disks that are being released. */
+  readonly releases: Map<DiskId, ObservedRelease>;
+  /** Since when this manager has tried to bring a claim up. */
+  readonly claimSinceMs: Map<DiskId, number>;
+  /** When a pool first wished for the expansion it still wishes for. */
+  readonly wishSinceMs: Map<string, number>;
+  /** Agents of inverse offers that were not rescinded. */
+  readonly inverseOffers: Map<string, string>;
+  /** Why free disks of an agent (by host name) were not claimed at its last offer. */
+  readonly passedOver: Map<string, string>;
+}
+
+export function createMesosState(startedAtMs: number): MesosState {
+  return {
+    isSubscribed: false,
+    disconnectReason: 'not subscribed yet',
+    disconnectedAtMs: startedAtMs,
+    subscribedAtMs: Number.NEGATIVE_INFINITY,
+    isReconciled: false,
+    isSuppressed: true,
+    lastReviveMs: Number.NEGATIVE_INFINITY,
+    reviveDelayMs: 0,
+    revivedFor: new Set(),
+    idleSinceMs: null,
+    implicitAtMs: Number.POSITIVE_INFINITY,
+    tasks: new Map(),
+    hosts: new Map(),
+    releases: new Map(),
+    claimSinceMs: new Map(),
+    wishSinceMs: new Map(),
+    inverseOffers: new Map(),
+    passedOver: new Map(),
+  };
+}
+
+export function observedHost(state: MesosState, node: NodeId): ObservedHost {
+  const known = state.hosts.get(node);
+  if (known !== undefined) return known;
+  const created: ObservedHost = {
+    failures: 0,
+    retryAtMs: Number.NEGATIVE_INFINITY,
+    executorRun: 0,
+    executorExitedAtMs: null,
+    lastOfferAtMs: Number.NEGATIVE_INFINITY,
+    isExecutorReserved: false,
+    shutdownAtMs: Number.NEGATIVE_INFINITY,
+  };
+  state.hosts.set(node, created);
+  return created;
+}
+
+/** The task of a disk; one that this manager has not heard of is to be asked about at once. */
+export function observedTask(
+  state: MesosState,
+  disk: { readonly id: DiskId; readonly taskId: string | null },
+): ObservedTask | null {
+  if (disk.taskId === null) return null;
+  const known = state.tasks.get(disk.id);
+  if (known !== undefined && known.taskId === disk.taskId) return known;
+  return trackTask(state, disk.id, disk.taskId, 'unknown', Number.NEGATIVE_INFINITY);
+}
+
+/** Questions that stay without an answer are asked again: 8 s, doubling to a minute. */
+export const ASK_DELAY_MS_MIN = 8_000;
+export const ASK_DELAY_MS_MAX = 60_000;
+export const KILL_DELAY_MS_MIN = 5_000;
+
+export function trackTask(
+  state: MesosState,
+  disk: DiskId,
+  taskId: string,
+  life: TaskLife,
+  nowMs: number,
+): ObservedTask {
+  const task: ObservedTask = {
+    taskId,
+    life,
+    sinceMs: nowMs,
+    reason: '',
+    lastUuid: null,
+    askAtMs: life === 'unknown' ? nowMs : null,
+    askDelayMs: ASK_DELAY_MS_MIN,
+    killAtMs: Number.NEGATIVE_INFINITY,
+    killDelayMs: KILL_DELAY_MS_MIN,
+    executorRun: 0,
+  };
+  state.tasks.set(disk, task);
+  return task;
+}

@@ -1,0 +1,262 @@
+/**
+ * Answers offers: every one at once, in the step in which it arrives, with one ACCEPT per agent or a
+ * DECLINE. Nothing is held back, so there is nothing to forget when an offer is rescinded or the
+ * subscription ends. What one agent offers is judged in this order: give back, bring up, claim.
+ *
+ * Also decides when offers are wanted at all (SUPPRESS and REVIVE).
+ */
+import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
+import type { Id } from '../../../shared/mesos/messages.ts';
+import type { Accept, Offer } from '../../../shared/mesos/scheduler-messages.ts';
+import type { Effect } from '../contract.ts';
+import type { DiskRecord, NodeRecord, PoolRecord } from '../records.ts';
+import type { Now, State } from '../state.ts';
+import { observedHost, observedTask } from './mesos-state.ts';
+import { baselineWish, claimDisks, disksPerNode, expansionWish } from './offer-claims.ts';
+import {
+  bringUp,
+  executorPresence,
+  isInWindow,
+  type LaunchOutcome,
+  type Site,
+} from './offer-launch.ts';
+import { identify, refreshNode } from './offer-nodes.ts';
+import { createPlan, isEmpty, operationsOf } from './offer-plan.ts';
+import { isExecutorIdle, releaseDisk, releaseExecutor } from './offer-release.ts';
+import { OfferLedger } from './offer-resources.ts';
+import { callMesos } from './tasks.ts';
+
+/** Wanted soon: something is on its way, or waits for a moment. */
+const REFUSE_SOON_S = 5;
+/** Offers are wanted, but nothing of this agent: others may have it (MESOS 5.3: 120 s in the field). */
+const REFUSE_OTHER_S = 120;
+/** Nothing is wanted from anybody. REVIVE clears it as soon as that changes. */
+const REFUSE_IDLE_S = 3600;
+/** A node that goes into maintenance within this takes no new disks: filling them would be in vain. */
+const CLAIM_WINDOW_AHEAD_MS = 600_000;
+const LOOK_AROUND_MS = 30_000;
+
+export function onOffers(state: State, offers: readonly Offer[], now: Now): Effect[] {
+  const effects: Effect[] = [];
+  const wanted = wantedWork(state, now);
+  for (const group of groupByAgent(state, offers)) {
+    const [first] = group;
+    if (first !== undefined) effects.push(...answerAgent(state, first, group, wanted, now));
+  }
+  return effects;
+}
+
+/** Offers of one agent are answered together. Own nodes first, those with fewer disks before others. */
+function groupByAgent(state: State, offers: readonly Offer[]): readonly (readonly Offer[])[] {
+  const groups = new Map<string, Offer[]>();
+  for (const offer of offers) {
+    const group = groups.get(offer.agent_id.value);
+    if (group === undefined) groups.set(offer.agent_id.value, [offer]);
+    else group.push(offer);
+  }
+  const disks = new Map<string, number>();
+  for (const disk of state.facts.disks.values()) {
+    const agent = state.facts.nodes.find(disk.node)?.agentId ?? '';
+    disks.set(agent, (disks.get(agent) ?? 0) + 1);
+  }
+  const rank = (agent: string): number => disks.get(agent) ?? Number.MAX_SAFE_INTEGER;
+  return [...groups.entries()].sort(([a], [b]) => rank(a) - rank(b)).map(([, group]) => group);
+}
+
+function answerAgent(
+  state: State,
+  offer: Offer,
+  group: readonly Offer[],
+  wanted: ReadonlySet<string>,
+  now: Now,
+): Effect[] {
+  const offerIds = group.map(({ id }) => id);
+  if (!state.mesos.isReconciled) return [decline(offerIds, REFUSE_SOON_S)];
+  const resources = group.flatMap((one) => one.resources ?? []);
+  const whole: Offer = { ...offer, resources };
+  const ledger = new OfferLedger(state, resources);
+  const identity = identify(state, whole, ledger, now);
+  if (identity.kind === 'strange') return [decline(offerIds, REFUSE_OTHER_S)];
+  const known = identity.kind === 'known' ? refreshNode(state, identity.node, whole, now) : null;
+  const plan = createPlan();
+  const outcomes: LaunchOutcome[] = [];
+  const effects: Effect[] = [];
+  if (known !== null) {
+    observedHost(state.mesos, known.id).lastOfferAtMs = now.ms;
+    outcomes.push(...tendDisks(state, { node: known, offer: whole, ledger, plan }, now));
+    effects.push(...shutOldExecutors(known, whole));
+  }
+  outcomes.push(...claim(state, known, whole, ledger, plan, now));
+  if (known !== null) releaseExecutor(state, { node: known, offer: whole, ledger, plan });
+  const isSoon = outcomes.some((outcome) => outcome === 'wait') || isExpanding(state, now);
+  if (isEmpty(plan)) {
+    const seconds = isSoon ? REFUSE_SOON_S : wanted.size > 0 ? REFUSE_OTHER_S : REFUSE_IDLE_S;
+    return [...effects, decline(offerIds, seconds)];
+  }
+  const accept: Accept = {
+    offer_ids: offerIds,
+    operations: operationsOf(plan),
+    filters: { refuse_seconds: isSoon ? REFUSE_SOON_S : REFUSE_OTHER_S },
+  };
+  return [...effects, callMesos({ type: 'ACCEPT', accept })];
+}
+
+function decline(offer_ids: readonly Id[], seconds: number): Effect {
+  const filters = { refuse_seconds: seconds };
+  return callMesos({ type: 'DECLINE', decline: { offer_ids, filters } });
+}
+
+/** Gives back what is released, brings up what should run; of a node that was given up only the first. */
+function tendDisks(state: State, site: Site, now: Now): LaunchOutcome[] {
+  const outcomes: LaunchOutcome[] = [];
+  for (const disk of disksOf(state, site.node)) {
+    if (disk.phase === 'releasing') releaseDisk(state, site, disk, now);
+    else if (site.node.admin !== 'gone') outcomes.push(bringUp(state, site, disk, now));
+  }
+  return outcomes;
+}
+
+function disksOf(state: State, node: NodeRecord): DiskRecord[] {
+  return [...state.facts.disks.values()].filter((disk) => disk.node === node.id);
+}
+
+function claim(
+  state: State,
+  known: NodeRecord | null,
+  offer: Offer,
+  ledger: OfferLedger,
+  plan: Site['plan'],
+  now: Now,
+): LaunchOutcome[] {
+  if (known !== null && known.admin !== 'active') return [];
+  if (isOfferInWindow(offer, known, now)) return [];
+  if (known !== null && observedHost(state.mesos, known.id).retryAtMs > now.ms) return ['wait'];
+  const presence = known === null ? 'none' : executorPresence(state, { node: known, offer, plan });
+  if (presence === 'doubt') return ['wait'];
+  const isExecutorRunning = presence === 'there';
+  const claimed = claimDisks(state, { node: known, offer, ledger, isExecutorRunning }, now);
+  if (claimed === null) return [];
+  const { node } = claimed;
+  return claimed.disks.map((disk) => bringUp(state, { node, offer, ledger, plan }, disk, now));
+}
+
+/** For an agent without a record the window stands in the offer alone. */
+function isOfferInWindow(offer: Offer, known: NodeRecord | null, now: Now): boolean {
+  if (known !== null) return isInWindow(known, now, CLAIM_WINDOW_AHEAD_MS);
+  const start = offer.unavailability?.start.nanoseconds;
+  return start !== undefined && Number(start) / 1e6 <= now.wallMs + CLAIM_WINDOW_AHEAD_MS;
+}
+
+/** An executor of another version that holds no task any more, left over from an upgrade. */
+function shutOldExecutors(node: NodeRecord, offer: Offer): Effect[] {
+  const prefix = `cistern-${formatNode(node.id)}-`;
+  return (offer.executor_ids ?? [])
+    .filter(({ value }) => value.startsWith(prefix) && value !== node.executorId)
+    .map((executor_id) =>
+      callMesos({ type: 'SHUTDOWN', shutdown: { executor_id, agent_id: offer.agent_id } }),
+    );
+}
+
+/** A pool began to look for disks: for a while offers come often, so that own nodes go first. */
+function isExpanding(state: State, now: Now): boolean {
+  for (const [pool, wish] of state.expansion) {
+    const sinceMs = state.mesos.wishSinceMs.get(pool) ?? now.ms;
+    if (wish.diskCount > 0 && now.ms - sinceMs < LOOK_AROUND_MS) return true;
+  }
+  return false;
+}
+
+// ── When offers are wanted ───────────────────────────────────────────────────────────────────
+
+/**
+ * What offers are wanted for, by name. Empty: SUPPRESS. Names that start with `wait:` only keep offers
+ * flowing; a new one of any other kind is worth a REVIVE, and those besides `claim:` further ones.
+ */
+export function wantedWork(state: State, now: Now): ReadonlySet<string> {
+  const wanted = new Set<string>();
+  for (const disk of state.facts.disks.values()) addDiskWork(state, disk, wanted, now);
+  for (const pool of state.facts.pools.values()) {
+    const counts = disksPerNode(state, pool);
+    let isWanting = baselineWish(pool, counts, null) > 0;
+    for (const node of counts.keys()) isWanting ||= baselineWish(pool, counts, node) > 0;
+    if (isWanting) wanted.add(claimName(pool));
+    if (expansionWish(state, pool, counts) > 0) wanted.add(`expand:${pool.name}`);
+  }
+  for (const node of state.facts.nodes.values()) {
+    const host = state.mesos.hosts.get(node.id);
+    if (host?.isExecutorReserved !== true) continue;
+    if (isExecutorIdle(state, node)) wanted.add(`executor:${formatNode(node.id)}`);
+  }
+  return wanted;
+}
+
+/** Most pools claim whatever appears, for ever; other bounds are news, and offers were declined for long. */
+function claimName(pool: PoolRecord): string {
+  return `claim:${pool.name}:${pool.claimPerNode ?? 'all'}:${pool.claimNodes ?? 'all'}`;
+}
+
+function addDiskWork(state: State, disk: DiskRecord, wanted: Set<string>, now: Now): void {
+  const name = formatDisk(disk.id);
+  if (disk.phase === 'lost' || disk.phase === 'failed') return;
+  const task = observedTask(state.mesos, disk);
+  if (task === null || task.life === 'dead') {
+    if (disk.phase === 'releasing') {
+      wanted.add(`release:${name}`);
+      return;
+    }
+    const isDue = observedHost(state.mesos, disk.node).retryAtMs <= now.ms;
+    wanted.add(isDue ? `launch:${name}` : `wait:launch:${name}`);
+  } else if (task.life === 'away') {
+    // It may come back under another agent id, and then shows itself only in an offer.
+    wanted.add(`wait:return:${name}`);
+  }
+}
+
+/** MESOS 8.2: each REVIVE is a pass over the whole cluster for the master. */
+const REVIVE_EVERY_MS = 5_000;
+const REVIVE_AGAIN_MS_MIN = 30_000;
+const REVIVE_AGAIN_MS_MAX = 600_000;
+/** Work often comes in a row: offers stay on for a moment after the last of it. */
+const SUPPRESS_AFTER_MS = 5_000;
+
+/** Every tick: REVIVE when there is new work for offers, SUPPRESS when there has been none for a while. */
+export function steerOffers(state: State, now: Now): Effect[] {
+  const { mesos } = state;
+  noteWishes(state, now);
+  const wanted = wantedWork(state, now);
+  const roles = [state.options.role];
+  // What ended and is wanted again is new, also when both happen between two REVIVEs.
+  mesos.revivedFor = new Set([...mesos.revivedFor].filter((name) => wanted.has(name)));
+  if (wanted.size === 0) {
+    mesos.idleSinceMs ??= now.ms;
+    if (mesos.isSuppressed || now.ms - mesos.idleSinceMs < SUPPRESS_AFTER_MS) return [];
+    mesos.isSuppressed = true;
+    mesos.revivedFor = new Set();
+    return [callMesos({ type: 'SUPPRESS', suppress: { roles } })];
+  }
+  mesos.idleSinceMs = null;
+  if (now.ms - mesos.lastReviveMs < REVIVE_EVERY_MS) return [];
+  const worthy = [...wanted].filter((name) => !name.startsWith('wait:'));
+  const urgent = worthy.filter((name) => !name.startsWith('claim:'));
+  const isNew = mesos.isSuppressed || worthy.some((name) => !mesos.revivedFor.has(name));
+  const isDue = urgent.length > 0 && now.ms - mesos.lastReviveMs >= mesos.reviveDelayMs;
+  if (!isNew && !isDue) return [];
+  mesos.reviveDelayMs = isNew
+    ? REVIVE_AGAIN_MS_MIN
+    : Math.min(REVIVE_AGAIN_MS_MAX, mesos.reviveDelayMs * 2);
+  mesos.revivedFor = new Set(worthy);
+  mesos.lastReviveMs = now.ms;
+  mesos.isSuppressed = false;
+  return [callMesos({ type: 'REVIVE', revive: { roles } })];
+}
+
+/** Since when each pool has wished for an expansion without a pause. */
+function noteWishes(state: State, now: Now): void {
+  const { wishSinceMs } = state.mesos;
+  for (const [pool, wish] of state.expansion) {
+    if (wish.diskCount > 0 && !wishSinceMs.has(pool)) wishSinceMs.set(pool, now.ms);
+  }
+  for (const pool of wishSinceMs.keys()) {
+    if ((state.expansion.get(pool)?.diskCount ?? 0) === 0) wishSinceMs.delete(pool);
+  }
+}
