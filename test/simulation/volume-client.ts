@@ -271,12 +271,14 @@ export class VolumeClient {
     for (const other of this.#flights) {
       if (other.op === 'read' || other.op === 'flush') continue;
       const [first, end] = touchedBlocks(other);
-      settled = settled.flatMap(([from, to]): BlockRange[] => [
-        [from, Math.min(to, first)],
-        [Math.max(from, end), to],
-      ]);
+      settled = settled
+        .flatMap(([from, to]): BlockRange[] => [
+          [from, Math.min(to, first)],
+          [Math.max(from, end), to],
+        ])
+        .filter(([from, to]) => from < to);
     }
-    return settled.filter(([from, to]) => from < to);
+    return settled;
   }
 
   #onData(flight: Flight, data: Buffer | null): void {
