@@ -61,6 +61,10 @@ interface Leaving {
 
 function removeDisk(state: State, leaving: Leaving, now: Now): void {
   const { disk, node } = leaving;
+  // A disk that failed is no use to anybody; a node that is away may be one of several that went together.
+  const sinceMs = isDiskLost(disk)
+    ? Number.NEGATIVE_INFINITY
+    : (observedNode(state, node.id).awaySinceMs ?? Number.NEGATIVE_INFINITY);
   let isChanged = false;
   let count = 0;
   for (const id of leaving.pgs) {
@@ -69,7 +73,7 @@ function removeDisk(state: State, leaving: Leaving, now: Now): void {
       const joining = pg.joining.filter((other) => other !== disk.id);
       changeMembers(state, id, { inSync: pg.inSync, joining });
       isChanged = true;
-    } else if (leaving.isLost && hasOtherServing(state, pg, [disk.id])) {
+    } else if (leaving.isLost && hasOtherServing(state, pg, [disk.id], sinceMs)) {
       const inSync = pg.inSync.filter((other) => other !== disk.id);
       changeMembers(state, id, { inSync, joining: pg.joining });
       isChanged = true;
@@ -93,10 +97,22 @@ function removeDisk(state: State, leaving: Leaving, now: Now): void {
   );
 }
 
-/** Another in-sync member, one with its memory, takes and gives data now; `without` do not count. */
-function hasOtherServing(state: State, pg: PgRecord, without: readonly DiskId[]): boolean {
+/**
+ * Another in-sync member, one with its memory, takes and gives data now, and has been heard after `sinceMs`:
+ * of nodes that go down together some look alive for a while. `without` do not count.
+ */
+function hasOtherServing(
+  state: State,
+  pg: PgRecord,
+  without: readonly DiskId[],
+  sinceMs = Number.NEGATIVE_INFINITY,
+): boolean {
   return pg.inSync.some(
-    (disk) => !without.includes(disk) && isTrusted(pg, disk) && isDiskServingById(state, disk),
+    (disk) =>
+      !without.includes(disk) &&
+      isTrusted(pg, disk) &&
+      isDiskServingById(state, disk) &&
+      observedNode(state, state.facts.disks.get(disk).node).lastReportAtMs > sinceMs,
   );
 }
 

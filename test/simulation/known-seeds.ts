@@ -57,4 +57,11 @@ export const KNOWN_SEEDS: readonly KnownSeed[] = [
     name: 'power is back before anybody noticed, a third shape',
     story: 'As 310, in another cluster and with another workload.',
   },
+  {
+    seed: 159793689,
+    overrides: { isShort: true },
+    name: 'a node that only seems to live is no reason to leave others out',
+    story:
+      'All nodes lost power at once while the store stalled. The word that one executor was dead came through first; the manager left it out of its PGs for the sake of another node that it had last heard before the black-out, and whose disk hung for ever: the only good copies were no members any more.',
+  },
 ];

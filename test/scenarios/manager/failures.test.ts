@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { explainAll } from '../../../scheduler/core/explain/explain.ts';
+import { observedNode } from '../../../scheduler/core/node-life.ts';
 import { clusterView } from '../../../scheduler/core/views/views.ts';
 import type { DiskId, NodeId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
@@ -170,6 +171,31 @@ describe('manager: nodes that die', () => {
       (reasons: readonly { subject: string }[]) =>
         reasons.every((each) => each.subject === 'mesos'),
     );
+  });
+
+  it('manager: two nodes go down at once, the one not heard since is no reason to leave the other out', () => {
+    const { cluster } = boot(3);
+    const shared = [...cluster.state.facts.pgs.values()].filter(
+      ({ inSync }) => inSync.includes(2 as DiskId) && inSync.includes(3 as DiskId),
+    );
+    expect(shared.length).to.be.above(0);
+    const { session } = cluster.executor(N3);
+    cluster.executor(2 as NodeId).die();
+    cluster.executor(N3).die();
+    // Of the second one nothing is known yet but that it was well a moment ago.
+    cluster.step({ kind: 'node-closed', session: session ?? '', reason: 'connection reset' });
+    observedNode(cluster.state, N3).executor = 'dead';
+    cluster.run(500);
+    const others = [...cluster.state.facts.pgs.values()].filter(
+      ({ inSync }) => inSync.includes(1 as DiskId) && inSync.includes(3 as DiskId),
+    );
+    cluster.run(60_000);
+    for (const { id } of shared) {
+      expect([...cluster.state.facts.pgs.get(id).inSync].sort()).to.deep.equal([2, 3]);
+    }
+    for (const { id } of others) {
+      expect(cluster.state.facts.pgs.get(id).inSync, 'the first node lives').to.deep.equal([1]);
+    }
   });
 
   it('manager: an operator forgets a dead node, its replicas are rebuilt at once', () => {
