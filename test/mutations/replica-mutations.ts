@@ -104,7 +104,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     trial: {
       options: { faults: ['disk-stall', 'isolation'], depth: 8, thinkMs: 1 },
       cluster: { networkDelayMsMax: 20 },
-      seedsMax: 10,
+      seedsMax: 40,
     },
   },
   {

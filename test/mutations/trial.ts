@@ -19,11 +19,11 @@ if (mutation === undefined) throw new Error(`There is no mutation "${positionals
 if (values.intact !== true) mutateModules(PROJECT_ROOT, mutation.edits);
 
 let seed = Number(values.seed ?? 1);
+// A module that cannot be loaded is a broken trial, not a finding.
+const { runSeed } = await import('../simulation/run.ts');
 // What the code under test throws at nobody ends a real process; here it is the finding.
 process.on('uncaughtException', (error) => report(`crash: ${error.stack ?? error.message}`));
 process.on('unhandledRejection', (error) => report(`crash: ${String(error)}`));
-
-const { runSeed } = await import('../simulation/run.ts');
 const last = values.seed === undefined ? mutation.trial.seedsMax : seed;
 const { script, failsNothing } = mutation.trial;
 const FAILED = /< (read|write|zero|trim) .* io$/;

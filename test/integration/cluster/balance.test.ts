@@ -36,6 +36,15 @@ describe('cluster: an agent joins four, and leaves again', function () {
     return Math.max(...disks.map((disk) => Math.abs(disk.usedRatio - mean))) / mean;
   }
 
+  /** Once those that gave data away have freed it. */
+  function disksWithoutLeftovers(): Promise<readonly DiskView[]> {
+    return waitFor('disks to free what moved away', PATIENCE_MS, async () => {
+      const disks = await cluster.disks();
+      const usedBytes = disks.reduce((sum, disk) => sum + disk.usedBytes, 0);
+      return usedBytes <= DATA_MB * 1024 ** 2 * REPLICAS ? disks : null;
+    });
+  }
+
   it('join: fill within 5 % of the mean, moved at most a fair share and a tenth', async () => {
     await cluster.fio({ uri: volume.unixUri, sizeMb: DATA_MB, ...pattern }).done;
     const dataBytes = DATA_MB * 1024 ** 2 * REPLICAS;
@@ -53,12 +62,8 @@ describe('cluster: an agent joins four, and leaves again', function () {
       .to.be.above(0)
       .and.at.most(MOVED_OVER_FAIR_SHARE_MAX);
 
-    // The disks themselves agree, once those that gave data away have freed it.
-    const disks = await waitFor('disks to free what moved away', PATIENCE_MS, async () => {
-      const now = await cluster.disks();
-      const usedBytes = now.reduce((sum, disk) => sum + disk.usedBytes, 0);
-      return usedBytes < dataBytes * 1.01 ? now : null;
-    });
+    // The disks themselves agree.
+    const disks = await disksWithoutLeftovers();
     expect(disks).to.have.length(10);
     expect(deviationOf(disks), 'deviation, as the disks say').to.be.below(DEVIATION_MAX);
     const gained = disks
@@ -80,7 +85,7 @@ describe('cluster: an agent joins four, and leaves again', function () {
       const now = await cluster.api.get<NodeView>(`/nodes/${host}`);
       return now.state === 'drained' ? now : null;
     });
-    const disks = await cluster.disks();
+    const disks = await disksWithoutLeftovers();
     for (const disk of disks.filter((one) => one.node === node.id)) {
       expect(disk.pgCount, `PGs on ${disk.id}`).to.equal(0);
     }
