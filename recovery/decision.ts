@@ -1,6 +1,6 @@
 /**
  * From what the witnesses say to the facts of a new metadata store, or to the reasons why not
- * (docs/decisions/0010). Pure: the same witnesses and choices give the same answer.
+ * (docs/decisions/0008). Pure: the same witnesses and choices give the same answer.
  *
  * Whatever cannot be told is refused, with what would help; nothing is guessed unless the operator
  * says that it may be.

@@ -1,6 +1,6 @@
 /**
  * Members and epoch of one PG, from the newest map and from what its disks have durably adopted
- * (docs/decisions/0010). A replica adopts an epoch before it answers under it, so an adopted epoch
+ * (docs/decisions/0008). A replica adopts an epoch before it answers under it, so an adopted epoch
  * above the map's means that the membership has changed since.
  */
 import { type DiskId, formatDisk } from '../shared/base/ids.ts';

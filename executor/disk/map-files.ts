@@ -3,7 +3,7 @@
  * while the other is written. All work on files is off the caller's thread; a map that comes while
  * one is being written waits, and only the newest of those that wait is written.
  *
- * Nobody serves by what lies here (docs/decisions/0010): it is for recoveries.
+ * Nobody serves by what lies here (docs/decisions/0008): it is for recoveries.
  */
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import type { Disk, DiskFailure, DiskFile } from '../../shared/ports.ts';

@@ -64,7 +64,7 @@ export function buildMapDelta(
 }
 
 /**
- * Whether executors keep the record beside the map (docs/decisions/0010): all but the members of PGs,
+ * Whether executors keep the record beside the map (docs/decisions/0008): all but the members of PGs,
  * which the map itself has, and history, which a recovered cluster does without.
  */
 export function isFactKept(key: string): boolean {

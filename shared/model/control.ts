@@ -35,7 +35,7 @@ export type ManagerMessage =
 
 /**
  * A durable fact of the manager as its store holds it (JSON), or that it is gone (null). Executors keep
- * facts beside the map for a recovery and never look into them (docs/decisions/0010).
+ * facts beside the map for a recovery and never look into them (docs/decisions/0008).
  */
 export interface ClusterFact {
   readonly key: string;

@@ -1,5 +1,5 @@
 /**
- * The last map of a cluster as executors keep it on their disks (docs/decisions/0010): a header with a
+ * The last map of a cluster as executors keep it on their disks (docs/decisions/0008): a header with a
  * checksum, then a `map` message of the control link, facts included. Decoding is hostile: what is not
  * exactly such a record is refused, and a damaged one is as good as none.
  *

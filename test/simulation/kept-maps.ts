@@ -1,5 +1,5 @@
 /**
- * The last maps that executors keep on their disks (docs/decisions/0010), in a simulated cluster: at
+ * The last maps that executors keep on their disks (docs/decisions/0008), in a simulated cluster: at
  * the end of a run every disk holds what the manager knows.
  */
 import { MAP_NAMES } from '../../executor/disk/map-files.ts';
