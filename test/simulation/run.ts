@@ -36,6 +36,8 @@ export interface RunHooks {
 const BOOT_MS_MAX = 60_000;
 /** After the last fault: leases, relaunches with their waits (up to a minute), rebuild, agents back. */
 const HEAL_MS_MAX = 400_000;
+/** Longer than a lost session, or a delayed word of Mesos, stays unnoticed. */
+const CALM_MS = 5_000;
 const PROGRESS_MS_MAX = 60_000;
 const PROGRESS_OPS = 20;
 const DRAIN_MS_MAX = 60_000;
@@ -152,7 +154,7 @@ class Run {
     // A hung disk is noticed after a while only.
     const unrest = (): string =>
       findUnrest(this.#cluster.state) || this.#faults.atlas.findUnnoticed();
-    await this.#until('the cluster is whole', unrest, HEAL_MS_MAX);
+    await this.#until('the cluster is whole', this.#lasting(unrest), HEAL_MS_MAX);
     const clients = [...this.#administrator.clients.values()];
     const goals = clients.map((client) => client.doneCount + PROGRESS_OPS);
     await this.#until(
@@ -213,6 +215,19 @@ class Run {
     const { nodeCount, disksPerNode } = this.#options.cluster;
     const serving = [...state.facts.disks.values()].filter(({ phase }) => phase === 'serving');
     return serving.length === nodeCount * disksPerNode ? '' : `${serving.length} disks are serving`;
+  }
+
+  /** Nothing is left only when nothing was for a while: what has just died is not known to the manager yet. */
+  #lasting(pending: () => string): () => string {
+    const { clock } = this.#cluster;
+    let calmSinceMs: number | null = null;
+    return () => {
+      const what = pending();
+      if (what !== '') calmSinceMs = null;
+      else calmSinceMs ??= clock.now();
+      const isCalm = calmSinceMs !== null && clock.now() - calmSinceMs >= CALM_MS;
+      return isCalm ? '' : what || 'it has been whole for a moment only';
+    };
   }
 
   /** Lets time pass until nothing is left of what `pending` names. */

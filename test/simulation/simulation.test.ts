@@ -1,5 +1,5 @@
-/** Whole clusters on simulated time: fixed new seeds, seeds that once failed, and repeatability. */
-import { execFileSync, spawn } from 'node:child_process';
+/** Whole clusters on simulated time: fixed seeds, seeds that once failed, and repeatability. */
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
@@ -7,11 +7,11 @@ import { KNOWN_SEEDS } from './known-seeds.ts';
 import { runSeed, type Verdict } from './run.ts';
 import { describeOptions, drawOptions, type SwarmOverrides } from './swarm.ts';
 
-/** New ones with every commit, in two processes: about two minutes on two processors. */
+/** In two processes: about two minutes on two processors. */
 const SEED_COUNT = 200;
 const JOBS = 2;
-/** Where there is no repository to ask. */
-const FALLBACK_SEED = 1_000;
+/** Fixed, so that a change that has nothing to do with it does not fail; `npm run simulate` looks at others. */
+const FIRST_SEED = 241_875_174;
 /** All seeds together; a busy machine may take many times as long as an idle one. */
 const SEEDS_MS_MAX = 900_000;
 /** Seconds on an idle machine; a busy one may take many times as long. */
@@ -34,15 +34,13 @@ async function expectGood(seed: number, overrides: SwarmOverrides): Promise<Verd
 describe('simulation', function () {
   this.timeout(SEED_MS_MAX);
 
-  it(`simulation: ${SEED_COUNT} new seeds, faults and healing, clients saw one disk`, async function () {
+  it(`simulation: ${SEED_COUNT} seeds, faults and healing, clients saw one disk`, async function () {
     this.timeout(SEEDS_MS_MAX);
-    const first = firstSeed();
-    process.stdout.write(`      seeds from ${first}\n`);
     const { code, output } = await simulate([
       '--short',
       `--jobs=${JOBS}`,
       `--seeds=${SEED_COUNT}`,
-      `--from=${first}`,
+      `--from=${FIRST_SEED}`,
     ]);
     expect(code, failuresOf(output)).to.equal(0);
     expect(output).to.include(`${SEED_COUNT} seeds, 0 failed`);
@@ -64,18 +62,6 @@ describe('simulation', function () {
     expect(other.digest).to.not.equal(first.digest);
   });
 });
-
-/** Another one with every commit, and the same one for everybody who tests that commit. */
-function firstSeed(): number {
-  try {
-    const stdio: ('ignore' | 'pipe')[] = ['ignore', 'pipe', 'ignore'];
-    const commit = execFileSync('git', ['rev-parse', 'HEAD'], { encoding: 'utf8', stdio });
-    return Number.parseInt(commit.slice(0, 7), 16);
-  } catch {
-    // No repository, or no git.
-    return FALLBACK_SEED;
-  }
-}
 
 function simulate(args: readonly string[]): Promise<{ code: number | null; output: string }> {
   const main = join(fileURLToPath(import.meta.url), '..', 'main.js');
