@@ -61,10 +61,12 @@ interface Leaving {
 
 function removeDisk(state: State, leaving: Leaving, now: Now): void {
   const { disk, node } = leaving;
-  // A disk that failed is no use to anybody; a node that is away may be one of several that went together.
-  const sinceMs = isDiskLost(disk)
+  // A disk that failed, or was given up, is no use to anybody; a node that is away may be one of several
+  // that went together. One whose loss is news of this very step has gone now.
+  const isGivenUp = isDiskLost(disk) || node.admin === 'gone';
+  const sinceMs = isGivenUp
     ? Number.NEGATIVE_INFINITY
-    : (observedNode(state, node.id).awaySinceMs ?? Number.NEGATIVE_INFINITY);
+    : (observedNode(state, node.id).awaySinceMs ?? now.ms);
   let isChanged = false;
   let count = 0;
   for (const id of leaving.pgs) {

@@ -42,7 +42,7 @@ async function main(given: ChaosSettings): Promise<number> {
   journal.say(`Kept: ${directory}`);
   journal.say('  chaos.log             what was done when');
   journal.say('  cluster/logs          scheduler, Mesos stand-in');
-  journal.say('  cluster/mesos/agents/*/work/slaves/*/frameworks/*/executors/*/runs/*/stderr');
+  journal.say('  cluster/mesos/agents  each "stderr" below it:');
   journal.say('                        executors and their data processes');
   journal.say(`Again: npm run chaos -- --seed ${given.seed} --minutes ${given.seconds / 60}`);
   return 1;
