@@ -17,20 +17,57 @@
  * beginning) could have been its source; it is counted for that one only if no other could have been.
  */
 
+/** Values kept per cell before old ones are looked through. */
+const KEPT_MAX = 24;
+const ZERO = 0;
+/** The number of no write, and of no mixture either. */
+const UNKNOWN = -1;
+const NEVER = Number.POSITIVE_INFINITY;
+
 /** Order of events; wall time plays no part. */
 type Tick = number;
 
-interface Value {
+class Value {
   /** Of what a blackout left: unknown until it is read. */
   write: number;
   readonly start: Tick;
   end: Tick;
-  firstReadEnd: Tick;
-  lastReadStart: Tick;
+  firstReadEnd: Tick = NEVER;
+  lastReadStart: Tick = -1;
   /** Power-safe as soon as it was acked (FUA). */
   readonly isDurable: boolean;
   /** What a blackout left: one of these, or a mixture of them when there are several. */
   options: ReadonlySet<number> | null;
+
+  constructor(
+    write: number,
+    span: { readonly start: Tick; readonly end: Tick },
+    isDurable: boolean,
+    options: ReadonlySet<number> | null = null,
+  ) {
+    this.write = write;
+    this.start = span.start;
+    this.end = span.end;
+    this.isDurable = isDurable;
+    this.options = options;
+  }
+
+  /** The earliest end of the write and of the reads that returned it. */
+  get first(): Tick {
+    return Math.min(this.end, this.firstReadEnd);
+  }
+
+  /** The latest start of any of them. */
+  get last(): Tick {
+    return Math.max(this.start, this.lastReadStart);
+  }
+}
+
+/** What one cell may hold. */
+interface Cell {
+  values: Value[];
+  /** So many values make it worth while to look for those that no read can return any more. */
+  pruneAt: number;
 }
 
 /** One request of a client. */
@@ -41,15 +78,8 @@ export interface HistoryEntry {
   readonly values: readonly (readonly [number, Value])[];
 }
 
-/** Values kept per cell before old ones are looked through. */
-const KEPT_MAX = 24;
-const ZERO = 0;
-/** The number of no write, and of no mixture either. */
-const UNKNOWN = -1;
-const NEVER = Number.POSITIVE_INFINITY;
-
 export class BlockHistory {
-  readonly #cells = new Map<number, Value[]>();
+  readonly #cells = new Map<number, Cell>();
   readonly #reads = new Set<HistoryEntry>();
   /** Per generation: when its first answer came. */
   readonly #firstAnswer = new Map<number, Tick>();
@@ -77,8 +107,8 @@ export class BlockHistory {
   ): HistoryEntry {
     const start = this.#next();
     const values = cells.map((cell): readonly [number, Value] => {
-      const value = { ...UNREAD, write, start, end: NEVER, isDurable };
-      this.#valuesOf(cell).push(value);
+      const value = new Value(write, { start, end: NEVER }, isDurable);
+      this.#cellOf(cell).values.push(value);
       return [cell, value];
     });
     return { start, generation, values };
@@ -103,14 +133,16 @@ export class BlockHistory {
   /** Power is lost everywhere, and every gateway with it: nothing that is under way has an effect later. */
   blackout(): void {
     const tick = this.#next();
-    for (const [cell, values] of this.#cells) {
+    const span = { start: tick, end: tick };
+    for (const cell of this.#cells.values()) {
+      const { values } = cell;
       const kept = values.filter((value) => this.#maySurvive(values, value));
       const options = new Set(kept.flatMap((value) => [...(value.options ?? [value.write])]));
       const [only] = options;
       const isKnown = options.size === 1 && only !== undefined;
-      const left = { ...UNREAD, start: tick, end: tick, isDurable: true };
       const write = isKnown ? only : UNKNOWN;
-      this.#cells.set(cell, [{ ...left, write, options: isKnown ? null : options }]);
+      cell.values = [new Value(write, span, true, isKnown ? null : options)];
+      cell.pruneAt = KEPT_MAX;
     }
     this.#reads.clear();
   }
@@ -140,14 +172,14 @@ export class BlockHistory {
     return this.#tick;
   }
 
-  #valuesOf(cell: number): Value[] {
-    const known = this.#cells.get(cell);
+  #cellOf(number: number): Cell {
+    const known = this.#cells.get(number);
     if (known !== undefined) return known;
     // A new volume reads zeros.
-    const initial = { ...UNREAD, write: ZERO, start: -1, end: -1, isDurable: true };
-    const values = [initial];
-    this.#cells.set(cell, values);
-    return values;
+    const values = [new Value(ZERO, { start: -1, end: -1 }, true)];
+    const cell = { values, pruneAt: KEPT_MAX };
+    this.#cells.set(number, cell);
+    return cell;
   }
 
   /** No request that began after a newer gateway's first answer may succeed at an older one. */
@@ -163,80 +195,88 @@ export class BlockHistory {
     }
   }
 
-  #onRead(cell: number, write: number, start: Tick, end: Tick): void {
-    const values = this.#valuesOf(cell);
-    const candidates = values.filter(
-      (value) =>
-        isNamed(value, write) && value.start < end && this.#mayRead(values, value, start, end),
-    );
-    if (candidates.length === 0) {
-      const held = values.map((value) => describe(value)).join(', ');
+  #onRead(number: number, write: number, start: Tick, end: Tick): void {
+    const cell = this.#cellOf(number);
+    let only: Value | null = null;
+    let candidateCount = 0;
+    for (const value of cell.values) {
+      if (!isNamed(value, write) || value.start >= end) continue;
+      if (!mayRead(cell.values, value, start, end)) continue;
+      candidateCount += 1;
+      only = value;
+    }
+    if (only === null) {
+      const held = cell.values.map((value) => describe(value)).join(', ');
       this.#onViolation(
-        `cell ${cell}: read [${start}, ${end}] returned ${name(write)}, which no single disk could have; it held ${held}`,
+        `cell ${number}: read [${start}, ${end}] returned ${name(write)}, which no single disk could have; it held ${held}`,
       );
       return;
     }
-    const [only] = candidates;
-    if (candidates.length > 1 || only === undefined) return;
+    if (candidateCount > 1) return;
     only.write = write;
     only.options = null;
     only.firstReadEnd = Math.min(only.firstReadEnd, end);
     only.lastReadStart = Math.max(only.lastReadStart, start);
-    this.#prune(cell, values);
+    this.#prune(cell);
   }
 
   /** No flushed value came certainly after it. */
   #maySurvive(values: readonly Value[], value: Value): boolean {
     return values.every(
-      (other) => other === value || !this.#isFlushed(other) || firstOf(value) >= lastOf(other),
+      (other) => other === value || !this.#isFlushed(other) || value.first >= other.last,
     );
   }
 
   #isFlushed(value: Value): boolean {
-    return firstOf(value) < this.#flushedThrough || (value.isDurable && value.end !== NEVER);
+    return value.first < this.#flushedThrough || (value.isDurable && value.end !== NEVER);
   }
 
-  #mayRead(values: readonly Value[], value: Value, start: Tick, end: Tick): boolean {
-    const first = Math.min(firstOf(value), end);
-    const last = Math.max(lastOf(value), start);
-    return values.every(
-      (other) => other === value || !(first < lastOf(other) && firstOf(other) < last),
-    );
-  }
-
-  #judge(cell: number, value: Value): void {
-    const values = this.#valuesOf(cell);
-    for (const other of values) {
+  #judge(number: number, value: Value): void {
+    const cell = this.#cellOf(number);
+    for (const other of cell.values) {
       if (other === value || !areInConflict(value, other)) continue;
       this.#onViolation(
-        `cell ${cell}: the ack of ${describe(value)} cannot be ordered with ${describe(other)}: a value was read before and after it`,
+        `cell ${number}: the ack of ${describe(value)} cannot be ordered with ${describe(other)}: a value was read before and after it`,
       );
       return;
     }
-    this.#prune(cell, values);
+    this.#prune(cell);
   }
 
   /** Drops values that no read from now on may return, not even after a blackout. */
-  #prune(cell: number, values: Value[]): void {
-    if (values.length < KEPT_MAX) return;
+  #prune(cell: Cell): void {
+    if (cell.values.length < cell.pruneAt) return;
     let oldestRead = this.#tick;
     for (const read of this.#reads) oldestRead = Math.min(oldestRead, read.start);
-    const isDead = (value: Value): boolean =>
-      values.some(
-        (other) =>
-          other !== value &&
-          this.#isFlushed(other) &&
-          firstOf(other) < oldestRead &&
-          lastOf(other) > firstOf(value),
-      );
-    this.#cells.set(
-      cell,
-      values.filter((value) => !isDead(value)),
-    );
+    // A value is dead when another one, flushed and over before any read that is under way, came after it.
+    let latest: Value | null = null;
+    let second: Value | null = null;
+    for (const value of cell.values) {
+      if (!this.#isFlushed(value) || value.first >= oldestRead) continue;
+      if (latest === null || value.last > latest.last) {
+        second = latest;
+        latest = value;
+      } else if (second === null || value.last > second.last) {
+        second = value;
+      }
+    }
+    cell.values = cell.values.filter((value) => {
+      const killer = value === latest ? second : latest;
+      return killer === null || killer.last <= value.first;
+    });
+    // Looking again pays only after some more writes.
+    cell.pruneAt = Math.max(KEPT_MAX, 2 * cell.values.length);
   }
 }
 
-const UNREAD = { firstReadEnd: NEVER, lastReadStart: -1, options: null };
+function mayRead(values: readonly Value[], value: Value, start: Tick, end: Tick): boolean {
+  const first = Math.min(value.first, end);
+  const last = Math.max(value.last, start);
+  for (const other of values) {
+    if (other !== value && first < other.last && other.first < last) return false;
+  }
+  return true;
+}
 
 /** A mixture has the name of nothing that was written. */
 function isNamed(value: Value, write: number): boolean {
@@ -244,11 +284,8 @@ function isNamed(value: Value, write: number): boolean {
   return write < UNKNOWN ? value.options.size > 1 : value.options.has(write);
 }
 
-const firstOf = (value: Value): Tick => Math.min(value.end, value.firstReadEnd);
-const lastOf = (value: Value): Tick => Math.max(value.start, value.lastReadStart);
-
 function areInConflict(a: Value, b: Value): boolean {
-  return firstOf(a) < lastOf(b) && firstOf(b) < lastOf(a);
+  return a.first < b.last && b.first < a.last;
 }
 
 function name(write: number): string {

@@ -9,6 +9,9 @@ export const PAGE_BYTES = 4096;
 /** What a device writes as a whole. */
 export const SECTOR_BYTES = 512;
 
+/** Shared by every page that was written with nothing but zeros (files are zeroed ahead): never changed. */
+const ZERO_PAGE = new Uint8Array(PAGE_BYTES);
+
 interface Layer {
   /** Content before; null for a page that was not there. */
   readonly before: Map<number, Uint8Array | null>;
@@ -56,23 +59,22 @@ export class SimulatedBytes {
   write(source: Uint8Array, offset: number): void {
     this.#eachPage(offset, source.length, (page, inPage, inRange, length) => {
       this.#remember(page);
-      let content = this.#pages.get(page);
-      if (content === undefined) {
-        content = new Uint8Array(PAGE_BYTES);
-        this.#pages.set(page, content);
+      const part = source.subarray(inRange, inRange + length);
+      if (length === PAGE_BYTES && Buffer.compare(part, ZERO_PAGE) === 0) {
+        this.#pages.set(page, ZERO_PAGE);
+      } else {
+        this.#writable(page).set(part, inPage);
       }
-      content.set(source.subarray(inRange, inRange + length), inPage);
     });
     this.size = Math.max(this.size, offset + source.length);
   }
 
   punch(offset: number, length: number): void {
     this.#eachPage(offset, length, (page, inPage, _inRange, part) => {
-      const content = this.#pages.get(page);
-      if (content === undefined) return;
+      if (!this.#pages.has(page)) return;
       this.#remember(page);
       if (part === PAGE_BYTES) this.#pages.delete(page);
-      else content.fill(0, inPage, inPage + part);
+      else this.#writable(page).fill(0, inPage, inPage + part);
     });
   }
 
@@ -121,8 +123,9 @@ export class SimulatedBytes {
   }
 
   flipBit(offset: number, bit: number): void {
-    const content = this.#pages.get(Math.floor(offset / PAGE_BYTES));
-    if (content === undefined) return;
+    const page = Math.floor(offset / PAGE_BYTES);
+    if (!this.#pages.has(page)) return;
+    const content = this.#writable(page);
     const index = offset % PAGE_BYTES;
     content[index] = (content[index] ?? 0) ^ (1 << bit);
   }
@@ -132,8 +135,8 @@ export class SimulatedBytes {
     before: Uint8Array | null,
     fate: { prng: Prng; keepChance: number; kept: Set<number>; mayTear: boolean },
   ): boolean {
-    const old = before ?? new Uint8Array(PAGE_BYTES);
-    const content = this.#pages.get(page) ?? new Uint8Array(PAGE_BYTES);
+    const old = before ?? ZERO_PAGE;
+    const content = this.#writable(page);
     let tore = false;
     for (let start = 0; start < PAGE_BYTES; start += SECTOR_BYTES) {
       const sector = page * (PAGE_BYTES / SECTOR_BYTES) + start / SECTOR_BYTES;
@@ -151,7 +154,6 @@ export class SimulatedBytes {
       }
       content.set(old.subarray(from, start + SECTOR_BYTES), from);
     }
-    this.#pages.set(page, content);
     return tore;
   }
 
@@ -159,7 +161,17 @@ export class SimulatedBytes {
     const { before } = this.#layers[this.#layers.length - 1] as Layer;
     if (before.has(page)) return;
     const content = this.#pages.get(page);
-    before.set(page, content === undefined ? null : Uint8Array.from(content));
+    const isShared = content === undefined || content === ZERO_PAGE;
+    before.set(page, isShared ? (content ?? null) : Uint8Array.from(content));
+  }
+
+  /** The page's own bytes. */
+  #writable(page: number): Uint8Array {
+    const content = this.#pages.get(page);
+    if (content !== undefined && content !== ZERO_PAGE) return content;
+    const own = new Uint8Array(PAGE_BYTES);
+    this.#pages.set(page, own);
+    return own;
   }
 
   #eachPage(
