@@ -45,7 +45,9 @@ async function run(): Promise<void> {
   const config = readConfig(process.argv.slice(2), process.env);
   const log = createLog({ part: 'scheduler', level: config.logLevel });
   const store = openEmbeddedStore(config.stateDirectory);
-  const { term } = await store.campaign();
+  const { term, lost } = await store.campaign({
+    address: `http://${config.advertisedHost}:${config.apiPort}`,
+  });
   const snapshot = await store.load();
 
   // The servers come first: their ports go into the manager's options. Nothing reaches the manager
@@ -136,6 +138,7 @@ async function run(): Promise<void> {
     await store.close();
     process.exit(exitCode);
   }
+  void lost.then((reason) => stop(reason, 1));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => void stop(`it got ${signal}`, 0));
   }

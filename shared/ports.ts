@@ -177,17 +177,53 @@ export interface StoreSnapshot {
   readonly entries: readonly StoreEntry[];
 }
 
+/** What a leader tells others of itself. */
+export interface LeaderRecord {
+  readonly term: number;
+  /** Base URL of its API, `http://host:port`. */
+  readonly address: string;
+}
+
+/** Who wants to lead. */
+export interface Candidate {
+  /** Base URL of its API, `http://host:port`: what others read in the leader's record. */
+  readonly address: string;
+  /** The term shall also be higher than this one (that of a store which is lost); 0 when not given. */
+  readonly aboveTerm?: number;
+}
+
+export interface Leadership {
+  /** Higher than every earlier one of this store. */
+  readonly term: number;
+  /** Settles once, with the reason, as soon as this process can no longer count on leading. Never rejects. */
+  readonly lost: Promise<string>;
+}
+
 /**
- * The manager's durable facts. A commit is atomic, durable when the promise resolves, and refused
- * (`conflict`) unless the store is at `expectedRevision` and this process still leads.
+ * The manager's durable facts and who may change them. A commit is atomic, durable when the promise
+ * resolves, and refused (`conflict`) unless the store is at `expectedRevision` and this process still
+ * leads: a deposed leader's commits are refused for ever, also those under way.
  */
 export interface MetadataStore {
-  /** Waits until this process leads; resolves with the term, higher than every earlier one. */
-  campaign(): Promise<{ readonly term: number }>;
+  /**
+   * Waits until this process leads. Rejects with `conflict` when it never can (it leads already, or the
+   * store is for one scheduler and another has it), `unavailable` when the store is closed meanwhile.
+   */
+  campaign(candidate: Candidate): Promise<Leadership>;
+  /** Who leads now; null when nobody does. Also for those that do not lead. */
+  leader(): Promise<LeaderRecord | null>;
+  /** A consistent snapshot. Also for those that do not lead. */
   load(): Promise<StoreSnapshot>;
-  /** Returns the new revision. */
+  /**
+   * Returns the new revision. Rejects with `conflict` when nothing was changed, `invalid-argument` when an
+   * entry is larger than the store can hold, `unavailable` when the outcome could not be learnt: then
+   * leadership is over too.
+   */
   commit(changes: readonly StoreChange[], expectedRevision: number): Promise<number>;
+  /** Leads no more; another may at once. */
   resign(): Promise<void>;
+  /** Resigns and gives connections and files back. */
+  close(): Promise<void>;
 }
 
 // ── Telemetry ────────────────────────────────────────────────────────────────────────────────

@@ -18,26 +18,29 @@ import { open, type RootDatabase } from 'lmdb';
 import { assert } from '../../shared/base/assert.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { findLmdbDamage } from '../../shared/node/lmdb-file.ts';
-import type { MetadataStore, StoreChange, StoreEntry, StoreSnapshot } from '../../shared/ports.ts';
+import type {
+  Leadership,
+  MetadataStore,
+  StoreChange,
+  StoreEntry,
+  StoreSnapshot,
+} from '../../shared/ports.ts';
+import { seedStore } from './seed.ts';
 
 /** Facts live below `r/`; the store's own two numbers beside them. */
 const RECORD_PREFIX = 'r/';
 const REVISION_KEY = 'm/revision';
 const TERM_KEY = 'm/term';
+/** Address of the leader of the current term. */
+const ADDRESS_KEY = 'm/address';
 const LOCK_FILE = 'leader.pid';
 /** LMDB maps this much address space; facts of 1,000 nodes and 128k PGs take some 100 MiB. */
 const MAP_BYTES = 4 * 1024 ** 3;
 
 const OWN_FILES = new Set([LOCK_FILE, 'data.mdb', 'lock.mdb']);
 
-export interface EmbeddedStore extends MetadataStore {
-  /** First content and term of a store that this process leads and that is empty. */
-  seed(term: number, entries: readonly StoreEntry[]): Promise<void>;
-  close(): Promise<void>;
-}
-
 /** `directory` is created when absent; one that holds other files is refused (`foreign-data`). */
-export function openEmbeddedStore(directory: string): EmbeddedStore {
+export function openEmbeddedStore(directory: string): MetadataStore {
   prepareDirectory(directory);
   const damage = findLmdbDamage(directory);
   if (damage !== null) {
@@ -63,15 +66,28 @@ export function openEmbeddedStore(directory: string): EmbeddedStore {
       error,
     );
   }
-  let isLeading = false;
   const numberAt = (key: string): number => Number(database.get(key) ?? '0');
+  /** The leadership of this process; null while it does not lead. */
+  let leading: { readonly term: number; end(reason: string): void } | null = null;
   return {
-    async campaign() {
+    async campaign({ address, aboveTerm = 0 }): Promise<Leadership> {
+      if (leading !== null) {
+        throw new StorageError('conflict', `Metadata store "${directory}" is led by this process`);
+      }
       takeLock(directory);
-      isLeading = true;
-      const term = numberAt(TERM_KEY) + 1;
-      database.transactionSync(() => database.putSync(TERM_KEY, String(term)));
-      return { term };
+      const term = Math.max(numberAt(TERM_KEY), aboveTerm) + 1;
+      database.transactionSync(() => {
+        database.putSync(TERM_KEY, String(term));
+        database.putSync(ADDRESS_KEY, address);
+      });
+      const lost = new Promise<string>((resolve) => {
+        leading = { term, end: resolve };
+      });
+      return { term, lost };
+    },
+    async leader() {
+      if (lockOwner(directory) === null) return null;
+      return { term: numberAt(TERM_KEY), address: database.get(ADDRESS_KEY) ?? '' };
     },
     async load(): Promise<StoreSnapshot> {
       const entries = [];
@@ -84,7 +100,7 @@ export function openEmbeddedStore(directory: string): EmbeddedStore {
       return { revision: numberAt(REVISION_KEY), entries };
     },
     async commit(changes: readonly StoreChange[], expectedRevision: number): Promise<number> {
-      if (!isLeading) {
+      if (leading === null || leading.term !== numberAt(TERM_KEY)) {
         throw new StorageError(
           'conflict',
           `Metadata store "${directory}" is not led by this process`,
@@ -107,19 +123,11 @@ export function openEmbeddedStore(directory: string): EmbeddedStore {
       });
       return revision + 1;
     },
-    async seed(term, entries) {
-      assert(isLeading, 'the store is led by this process');
-      assert(numberAt(REVISION_KEY) === 0, 'only an empty store is seeded');
-      database.transactionSync(() => {
-        for (const { key, value } of entries) database.putSync(RECORD_PREFIX + key, value);
-        database.putSync(TERM_KEY, String(Math.max(term, numberAt(TERM_KEY))));
-        database.putSync(REVISION_KEY, '1');
-      });
-    },
     async resign() {
-      if (!isLeading) return;
-      isLeading = false;
+      if (leading === null) return;
       rmSync(join(directory, LOCK_FILE), { force: true });
+      leading.end('This process resigned');
+      leading = null;
     },
     async close() {
       await this.resign();
@@ -140,16 +148,7 @@ export async function seedEmbeddedStore(
 ): Promise<void> {
   const store = openEmbeddedStore(directory);
   try {
-    await store.campaign();
-    const { entries: found, revision } = await store.load();
-    if (found.length > 0 || revision > 0) {
-      throw new StorageError(
-        'already-exists',
-        `Metadata store "${directory}" is not empty: it holds ${found.length} records of revision ${revision}`,
-        { directory },
-      );
-    }
-    await store.seed(term, entries);
+    await seedStore(store, `"${directory}"`, term, entries);
   } finally {
     await store.close();
   }
@@ -192,9 +191,8 @@ function takeLock(directory: string): void {
       assert(error instanceof Error, 'openSync throws errors');
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
-    const [pidText, start] = readFileSync(path, 'utf8').split(' ');
-    const pid = Number(pidText);
-    if (pid !== process.pid && isAlive(pid, start ?? '')) {
+    const pid = lockOwner(directory);
+    if (pid !== null && pid !== process.pid) {
       throw new StorageError(
         'conflict',
         `State directory "${directory}" is in use by the scheduler with process id ${pid}; stop it or name another directory`,
@@ -207,6 +205,20 @@ function takeLock(directory: string): void {
     'conflict',
     `State directory "${directory}" is contended by another process`,
   );
+}
+
+/** The living process that the lock names; null when there is none. */
+function lockOwner(directory: string): number | null {
+  let text: string;
+  try {
+    text = readFileSync(join(directory, LOCK_FILE), 'utf8');
+  } catch {
+    // Nobody holds it, or it was given back this moment.
+    return null;
+  }
+  const [pidText, start] = text.split(' ');
+  const pid = Number(pidText);
+  return isAlive(pid, start ?? '') ? pid : null;
 }
 
 function isAlive(pid: number, start: string): boolean {

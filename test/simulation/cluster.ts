@@ -226,10 +226,10 @@ export class Cluster {
 
   async #lead(life: SchedulerLife, number: number): Promise<void> {
     const store = this.store.open((action) => life.clock.whenRunning(action));
-    const { term } = await store.campaign();
+    const address = `${SCHEDULER_HOST}:${FIRST_PORT + number}`;
+    const { term } = await store.campaign({ address: `http://${address}` });
     const snapshot = await store.load();
     if (life.isOver) return;
-    const address = `${SCHEDULER_HOST}:${FIRST_PORT + number}`;
     const { clock } = life;
     const options = { ...managerOptions(this.options), controlAddress: address };
     const setup = { options, entries: snapshot.entries, term, newClusterId: CLUSTER_ID };

@@ -6,11 +6,16 @@ import { StorageError } from '../../shared/base/errors.ts';
 import type { Prng } from '../../shared/base/prng.ts';
 import type {
   Clock,
+  LeaderRecord,
+  Leadership,
   MetadataStore,
   StoreChange,
   StoreEntry,
   StoreSnapshot,
 } from '../../shared/ports.ts';
+
+/** A leader whose session ended hears of it this much later: watches are not instant. */
+const NOTICE_MS = 500;
 
 export class SimulatedStore {
   readonly #clock: Clock;
@@ -20,6 +25,9 @@ export class SimulatedStore {
   onCommitted: (changes: readonly StoreChange[]) => void = () => undefined;
   #revision = 0;
   #term = 0;
+  /** Of the current term; null when it was deposed or resigned. */
+  #leader: LeaderRecord | null = null;
+  #endLeadership: (reason: string) => void = () => undefined;
   #stalledUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock, random: Prng) {
@@ -38,6 +46,8 @@ export class SimulatedStore {
   /** The leader's session at the store is lost: its next commit is refused, another may lead. */
   depose(): void {
     this.#term += 1;
+    this.#leader = null;
+    this.#endLeadership('Its session at the store is over');
   }
 
   /** Another store in its place, as a recovery writes it: terms begin above `term`. */
@@ -47,11 +57,13 @@ export class SimulatedStore {
     for (const { key, value } of entries) this.#rows.set(key, value);
     this.#revision = 1;
     this.#term = Math.max(term, this.#term);
+    this.#leader = null;
     this.onCommitted([...changes, ...entries]);
   }
 
   /**
-   * A scheduler process's own view of the store: its leadership ends when another campaigns.
+   * A scheduler process's own view of the store: its leadership ends when another campaigns, as if its
+   * session had run out just then.
    * `whenRunning`: a stopped process hears the answers when it goes on.
    */
   open(whenRunning: (action: () => void) => void = (action) => action()): MetadataStore {
@@ -62,16 +74,32 @@ export class SimulatedStore {
         throw new StorageError('conflict', `Term ${term} is over, ${this.#term} leads`);
       }
     };
+    const resign = (): void => {
+      if (term !== this.#term) return;
+      this.#term += 1;
+      this.#leader = null;
+      this.#endLeadership('This process resigned');
+    };
     return {
-      campaign: async () => {
+      campaign: async ({ address, aboveTerm = 0 }): Promise<Leadership> => {
         await this.#pass();
-        this.#term += 1;
+        this.#endLeadership('Another process leads');
+        this.#term = Math.max(this.#term, aboveTerm) + 1;
         term = this.#term;
-        return { term };
+        this.#leader = { term, address };
+        const lost = new Promise<string>((resolve) => {
+          this.#endLeadership = (reason) => {
+            this.#clock.after(NOTICE_MS, () => whenRunning(() => resolve(reason)));
+          };
+        });
+        return { term, lost };
+      },
+      leader: async (): Promise<LeaderRecord | null> => {
+        await this.#pass();
+        return this.#leader;
       },
       load: async (): Promise<StoreSnapshot> => {
         await this.#pass();
-        assertLeading();
         const entries = [...this.#rows].map(([key, value]) => ({ key, value }));
         return { revision: this.#revision, entries };
       },
@@ -94,9 +122,8 @@ export class SimulatedStore {
         await heard();
         return revision;
       },
-      resign: async () => {
-        if (term === this.#term) this.#term += 1;
-      },
+      resign: async () => resign(),
+      close: async () => resign(),
     };
   }
 

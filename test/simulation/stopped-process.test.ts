@@ -68,7 +68,7 @@ describe('stopped process', () => {
     const process = new ProcessClock(clock);
     const first = store.open((action) => process.whenRunning(action));
     const heard: string[] = [];
-    const campaigning = first.campaign();
+    const campaigning = first.campaign({ address: 'http://a:1' });
     await clock.runFor(10);
     await campaigning;
     const work = async (): Promise<void> => {
@@ -81,7 +81,7 @@ describe('stopped process', () => {
     await clock.runFor(10);
     expect(heard).to.deep.equal([]);
     const second = store.open();
-    const loading = second.campaign().then(() => second.load());
+    const loading = second.campaign({ address: 'http://b:1' }).then(() => second.load());
     await clock.runFor(10);
     expect((await loading).entries).to.deep.equal([{ key: 'a', value: '1' }]);
     process.goOn();

@@ -10,6 +10,8 @@ import type { MetadataStore } from '../../../shared/ports.ts';
 import { SimulatedStore } from '../../simulation/simulated-store.ts';
 import { VirtualClock } from '../../simulation/virtual-clock.ts';
 
+const CANDIDATE = { address: 'http://scheduler:9000' };
+
 interface Bench {
   readonly name: string;
   /** A new, empty store. */
@@ -94,7 +96,7 @@ for (const bench of [embedded, simulated]) {
 
     it('commit: all changes of one call are there afterwards, deletions too', async () => {
       const store = await under.open();
-      await under.run(store.campaign());
+      await under.run(store.campaign(CANDIDATE));
       const { revision, entries } = await under.run(store.load());
       expect(entries).to.deep.equal([]);
       const next = await under.run(
@@ -113,7 +115,7 @@ for (const bench of [embedded, simulated]) {
 
     it('commit: another revision than expected, refused and nothing changed', async () => {
       const store = await under.open();
-      await under.run(store.campaign());
+      await under.run(store.campaign(CANDIDATE));
       const { revision } = await under.run(store.load());
       await under.run(store.commit([{ key: 'a', value: '1' }], revision));
       expect(await codeOf(under.run(store.commit([{ key: 'a', value: '2' }], revision)))).to.equal(
@@ -125,18 +127,29 @@ for (const bench of [embedded, simulated]) {
 
     it('campaign: every term is higher than all before, and facts stay', async () => {
       const first = await under.open();
-      const { term } = await under.run(first.campaign());
+      const { term } = await under.run(first.campaign(CANDIDATE));
       const { revision } = await under.run(first.load());
       await under.run(first.commit([{ key: 'a', value: '1' }], revision));
       await under.abandon(first);
       const second = await under.open();
-      expect((await under.run(second.campaign())).term).to.be.greaterThan(term);
+      expect((await under.run(second.campaign(CANDIDATE))).term).to.be.greaterThan(term);
       expect((await under.run(second.load())).entries).to.deep.equal([{ key: 'a', value: '1' }]);
+    });
+
+    it('leader: named while it leads, lost settles when it resigns', async () => {
+      const store = await under.open();
+      expect(await under.run(store.leader())).to.equal(null);
+      const { term, lost } = await under.run(store.campaign({ ...CANDIDATE, aboveTerm: 41 }));
+      expect(term).to.be.greaterThan(41);
+      expect(await under.run(store.leader())).to.deep.equal({ term, ...CANDIDATE });
+      await under.run(store.resign());
+      expect(await under.run(lost)).to.contain('resigned');
+      expect(await under.run(store.leader())).to.equal(null);
     });
 
     it('commit: after leadership ended, refused', async () => {
       const store = await under.open();
-      await under.run(store.campaign());
+      await under.run(store.campaign(CANDIDATE));
       const { revision } = await under.run(store.load());
       await under.run(store.resign());
       expect(await codeOf(under.run(store.commit([{ key: 'a', value: '1' }], revision)))).to.equal(
@@ -164,7 +177,7 @@ describe('metadata store: embedded, its directory', () => {
     // No process has this id: the kernel's largest is 4194304.
     writeFileSync(join(directory, 'leader.pid'), '4999999 1');
     const store = openEmbeddedStore(directory);
-    expect((await store.campaign()).term).to.equal(1);
+    expect((await store.campaign(CANDIDATE)).term).to.equal(1);
     await store.close();
   });
 
@@ -172,7 +185,7 @@ describe('metadata store: embedded, its directory', () => {
     // Process 1 lives as long as the machine; an empty start time matches any.
     writeFileSync(join(directory, 'leader.pid'), '1 ');
     const store = openEmbeddedStore(directory);
-    expect(await codeOf(store.campaign())).to.equal('conflict');
+    expect(await codeOf(store.campaign(CANDIDATE))).to.equal('conflict');
     await store.close();
   });
 });
