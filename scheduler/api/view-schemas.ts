@@ -220,8 +220,8 @@ const volume = viewSchema<VolumeView>('Volume', {
 
 const job = viewSchema<JobView>('Job', {
   id: text,
-  kind: oneOf(['rebuild', 'rebalance', 'drain', 'expand', 'delete', 'scrub']),
-  state: oneOf(['running', 'done', 'failed', 'cancelled']),
+  kind: oneOf(['rebuild', 'rebalance', 'drain', 'expand', 'delete', 'scrub', 'apply']),
+  state: oneOf(['running', 'paused', 'done', 'failed', 'cancelled']),
   subject: text,
   reason: text,
   startedAt: time,

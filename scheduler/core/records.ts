@@ -4,6 +4,8 @@
  */
 import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
 import type { Durability } from '../../shared/model/cluster-map.ts';
+import type { ForeignFinding } from '../../shared/model/node-report.ts';
+import type { PoolSelector } from '../../shared/model/pool-selector.ts';
 import type { ScrubScope } from '../../shared/model/scrub.ts';
 import type { ExecutorArtefact } from './contract.ts';
 
@@ -58,6 +60,8 @@ export interface NodeRecord {
    * until this list is cleared or the agent registers anew.
    */
   readonly withheldPlaces?: readonly string[];
+  /** Tiers that executors found, by place, of disks there that are ours or were: known at the next claim. */
+  readonly tiers?: Readonly<Record<string, DiskTier>>;
   /** How the executor of that id was started: Mesos wants it equal for as long as it runs. */
   readonly artefact?: ExecutorArtefact;
   readonly dataAddress: string | null;
@@ -120,10 +124,25 @@ export interface DiskRecord {
   readonly out?: { readonly sinceMs: number; readonly reason: string } | null;
   /** The memory of its store (DiskReport) that PG records take for granted; absent before the first. */
   readonly incarnation?: number;
+  /**
+   * Nobody has looked into its directory yet: a whole MOUNT disk may hold data of others, so its volume is
+   * not destroyed before an executor has opened an (empty) store there.
+   */
+  readonly isUnexamined?: boolean;
+  /** Its directory holds something that is not ours: the volume is kept, and nothing in it is touched. */
+  readonly foreign?: ForeignFinding | null;
+  /** Its pool does not want it any more: it is emptied, then goes to pool `to`, or back to Mesos. */
+  readonly unselected?: { readonly to: string | null; readonly reason: string } | null;
 }
 
 export interface PoolRecord {
   readonly name: string;
+  /** Which disks it takes; absent: what `tier`, `attributes` and the manager's options say. */
+  readonly selector?: PoolSelector;
+  /** A disk that several pools would take goes to the one with the highest priority, 0 when absent. */
+  readonly priority?: number;
+  /** It is being deleted: its disks leave, it takes none. */
+  readonly isLeaving?: boolean;
   readonly tier: DiskTier | null;
   readonly attributes: Readonly<Record<string, string>>;
   readonly defaultReplicas: number;
@@ -189,8 +208,9 @@ export interface VolumeRecord {
   readonly createdAtMs: number;
 }
 
-export type JobKind = 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete' | 'scrub';
-export type JobPhase = 'running' | 'done' | 'failed' | 'cancelled';
+export type JobKind = 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete' | 'scrub' | 'apply';
+/** paused: by an operator; only a job of kind `apply` can be. */
+export type JobPhase = 'running' | 'paused' | 'done' | 'failed' | 'cancelled';
 
 export interface JobRecord {
   readonly id: JobId;

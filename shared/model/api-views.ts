@@ -197,8 +197,8 @@ export interface VolumeView {
 
 export interface JobView {
   readonly id: string;
-  readonly kind: 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete' | 'scrub';
-  readonly state: 'running' | 'done' | 'failed' | 'cancelled';
+  readonly kind: 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete' | 'scrub' | 'apply';
+  readonly state: 'running' | 'paused' | 'done' | 'failed' | 'cancelled';
   readonly subject: string;
   readonly reason: string;
   readonly startedAt: string;

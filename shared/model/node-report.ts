@@ -41,7 +41,29 @@ export interface DiskReport {
    * restart of the process alone changes nothing. Absent or 0: the store is not open.
    */
   readonly incarnation?: number;
+  /** Of the device below the store, as its kernel describes it; absent: it does not say. */
+  readonly tier?: 'nvme' | 'ssd' | 'hdd';
+  /** The directory holds something that is not this disk's: it was left as it is. With status `failed`. */
+  readonly foreign?: ForeignFinding;
 }
+
+export const FOREIGN_KINDS = [
+  'other-cluster',
+  'other-disk',
+  'unknown-files',
+  'unreadable',
+  'other-version',
+] as const;
+
+/** What stands in the way of a disk of ours (executor/disk/disk-claim.ts). */
+export interface ForeignFinding {
+  readonly kind: (typeof FOREIGN_KINDS)[number];
+  /** What was found, for people: a few file names, the id of the other cluster. */
+  readonly found: string;
+}
+
+/** Longest `ForeignFinding.found`. */
+export const FOREIGN_FOUND_MAX = 300;
 
 /** Progress of one joining replica on this node. */
 export interface JoinReport {

@@ -15,7 +15,14 @@ import type {
   PgUsage,
   VolumeUsage,
 } from '../model/node-report.ts';
-import { BACKGROUND_CLASSES, BAD_BLOCKS_MAX, NOTICES_MAX } from '../model/node-report.ts';
+import {
+  BACKGROUND_CLASSES,
+  BAD_BLOCKS_MAX,
+  FOREIGN_FOUND_MAX,
+  FOREIGN_KINDS,
+  NOTICES_MAX,
+} from '../model/node-report.ts';
+import { DISK_TIERS } from '../model/pool-selector.ts';
 import {
   SCRUB_ORDERS_MAX,
   type ScrubOrder,
@@ -84,7 +91,20 @@ function readDiskReport(fields: Fields): DiskReport {
     dirtyExtentCount: size(fields, 'dirtyExtentCount'),
     checksumErrorCount: size(fields, 'checksumErrorCount'),
     incarnation: id(fields, 'incarnation'),
+    ...readTier(fields),
+    ...readForeign(fields),
   };
+}
+
+function readTier(fields: Fields): Pick<DiskReport, 'tier'> {
+  return text(fields, 'tier') === '' ? {} : { tier: word(fields, 'tier', DISK_TIERS) };
+}
+
+function readForeign(fields: Fields): Pick<DiskReport, 'foreign'> {
+  const foreign = part(fields, 'foreign');
+  if (foreign === null) return {};
+  const kind = word(foreign, 'kind', FOREIGN_KINDS);
+  return { foreign: { kind, found: shortText(foreign, 'found', FOREIGN_FOUND_MAX) } };
 }
 
 function readJoinReport(fields: Fields): JoinReport {

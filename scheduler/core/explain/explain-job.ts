@@ -28,6 +28,7 @@ type Explain = (scene: Scene, job: JobRecord) => Explained;
 /** Every word that a job's view may have. */
 export const JOB_PHASES: Readonly<Record<JobView['state'], 'green' | Explain>> = {
   running: (scene, job) => JOB_KINDS[job.kind](scene, job),
+  paused: explainPaused,
   done: 'green',
   cancelled: 'green',
   failed: explainFailed,
@@ -41,6 +42,7 @@ export const JOB_KINDS: Readonly<Record<JobView['kind'], Explain>> = {
   expand: explainExpand,
   delete: explainDelete,
   scrub: explainScrub,
+  apply: explainApply,
 };
 
 /** null: it has ended well. */
@@ -231,5 +233,38 @@ function explainScrub({ state }: Scene, job: JobRecord): Explained {
     next: 'Each disk reads one placement group after the other, and gives way to clients and rebuilds',
     ...open('reading everything takes as long as its share of each disk allows'),
     ...WAIT,
+  };
+}
+
+function explainApply({ state }: Scene, job: JobRecord): Explained {
+  const leaving = [...state.facts.disks.values()].filter(
+    (disk) => (disk.unselected ?? null) !== null,
+  );
+  const pools = [...new Set(leaving.map((disk) => disk.pool))];
+  const obstacles = pools.flatMap((pool) => state.work.explanations.get(pool) ?? []);
+  const left = job.movesTotal - job.movesDone;
+  return {
+    severity: 'notice',
+    message: `${title(job)} runs: ${leaving.length} disks are yet to leave their pools, ${left} of ${job.movesTotal} replicas are left on them`,
+    causes: [job.reason, ...obstacles].map((message) => ({
+      subject: formatJob(job.id),
+      message,
+      sinceMs: null,
+    })),
+    next: 'Node by node the disks are emptied, then they go to another pool or back to Mesos',
+    ...open('copying takes as long as its limits and the load of clients allow'),
+    ...WAIT,
+  };
+}
+
+function explainPaused(_scene: Scene, job: JobRecord): Explained {
+  return {
+    severity: 'notice',
+    message: `${title(job)} is paused: ${job.movesTotal - job.movesDone} of ${job.movesTotal} replicas are left`,
+    causes: [],
+    next: 'Copies that run are finished, no other begins, and its pools claim no disk',
+    ...open('an operator paused it'),
+    action: 'Let it go on, or cancel it',
+    command: `cistern job resume ${formatJob(job.id)}`,
   };
 }

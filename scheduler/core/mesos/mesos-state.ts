@@ -3,6 +3,7 @@
  * about (reconciliation) and everything else is seen in offers.
  */
 import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
+import type { SeenAgent } from '../pools/pass-reason.ts';
 
 /**
  * What is known of a disk's task. unknown: launched by an earlier manager, asked about. sent: launched,
@@ -81,6 +82,8 @@ export interface MesosState {
   readonly inverseOffers: Map<string, string>;
   /** Why free disks of an agent (by host name) were not claimed at its last offer. */
   readonly passedOver: Map<string, string>;
+  /** What each agent last offered, and why it was not taken, by agent id; at most `SEEN_AGENTS_MAX`. */
+  readonly seenAgents: Map<string, SeenAgent>;
 }
 
 export function createMesosState(startedAtMs: number): MesosState {
@@ -103,6 +106,7 @@ export function createMesosState(startedAtMs: number): MesosState {
     wishSinceMs: new Map(),
     inverseOffers: new Map(),
     passedOver: new Map(),
+    seenAgents: new Map(),
   };
 }
 

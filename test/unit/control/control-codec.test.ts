@@ -44,6 +44,8 @@ const REPORT: NodeMessage = {
         dirtyExtentCount: 0,
         checksumErrorCount: 2,
         incarnation: 3,
+        tier: 'nvme',
+        foreign: { kind: 'unknown-files', found: 'photos, letters.txt' },
       },
     ],
     joins: [
