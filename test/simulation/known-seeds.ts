@@ -64,4 +64,11 @@ export const KNOWN_SEEDS: readonly KnownSeed[] = [
     story:
       'All nodes lost power at once while the store stalled. The word that one executor was dead came through first; the manager left it out of its PGs for the sake of another node that it had last heard before the black-out, and whose disk hung for ever: the only good copies were no members any more.',
   },
+  {
+    seed: 1000419,
+    overrides: { isShort: true },
+    name: 'a flush after a blackout owes nothing to writes from before it',
+    story:
+      'A disk dropped the record that an extent was dirty, and power was lost everywhere. The judge went on waiting for a sync of acked writes that no disk owed any more, and called the first flush of the new gateway a lie.',
+  },
 ];

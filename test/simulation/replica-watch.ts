@@ -110,6 +110,12 @@ export class ReplicaWatch {
     }
   }
 
+  /** Power is lost everywhere: what a disk still has then is on it, and the rest is nobody's to sync. */
+  onBlackout(): void {
+    this.#written.clear();
+    this.#acked.clear();
+  }
+
   beginFlush(volume: number): FlushMark {
     const unsynced: Unsynced[] = [];
     for (const write of this.#acked) {

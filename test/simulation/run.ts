@@ -104,6 +104,7 @@ class Run {
     this.#faults = new FaultDriver(cluster, options);
     cluster.onBlackout = () => {
       for (const client of this.#administrator.clients.values()) client.onBlackout();
+      cluster.watch.replicas.onBlackout();
     };
     cluster.onCommit = (state) => {
       watch.onCommit(state);
