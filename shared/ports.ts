@@ -210,7 +210,10 @@ export interface MetadataStore {
    * store is for one scheduler and another has it), `unavailable` when the store is closed meanwhile.
    */
   campaign(candidate: Candidate): Promise<Leadership>;
-  /** Who leads now; null when nobody does. Also for those that do not lead. */
+  /**
+   * Who leads now; null when nobody does. Also for those that do not lead. Never older than the moment it
+   * was asked: for a manager, its own term here is the proof that it may still speak.
+   */
   leader(): Promise<LeaderRecord | null>;
   /** A consistent snapshot. Also for those that do not lead. */
   load(): Promise<StoreSnapshot>;
