@@ -292,13 +292,13 @@ export class NodeDataPlane implements DataPlane {
       },
       this.#limits.resyncBytesPerSecond,
     );
-    const resync = new Resync(
-      { limits: this.#limits, forgetAfterMs: this.#options.forgetAfterMs ?? FORGET_AFTER_MS },
-      { clock, log, map, peers, server, background, onUrgent },
-    );
     const findDisk = (id: DiskId): ReplicaDisk | null => server.disks.get(id) ?? null;
     const notify = this.#notices.raise;
     const healer = new BlockHealer({ clock, map, peers, notify, findDisk });
+    const resync = new Resync(
+      { limits: this.#limits, forgetAfterMs: this.#options.forgetAfterMs ?? FORGET_AFTER_MS },
+      { clock, log, map, peers, server, background, healer, onUrgent },
+    );
     server.onBad = (disk, pg, place) => healer.suspect(disk, pg, place);
     const common = { clock, map, peers, notify, findDisk, onUrgent };
     const scrubber = new Scrubber({ ...common, healer, background });

@@ -12,6 +12,7 @@ import { PRESENCE, STATUS } from '../../shared/wire/data-protocol.ts';
 import type { ChecksumRebuilder } from './checksum-rebuilder.ts';
 import { ROW } from './extent-catalog.ts';
 import { NO_SLOT } from './journal-records.ts';
+import { looksLost } from './lost-blocks.ts';
 import { copyPresence, countPresence, PRESENCE_BYTES, presenceAt, runEnd } from './presence.ts';
 import { slotOffset } from './slab-files.ts';
 import type { StoreCore } from './store-core.ts';
@@ -206,20 +207,24 @@ export class BlockReader {
       done(STATUS.diskFailed, 0, 0, -1);
       return;
     }
-    this.#noteBad('A block cannot be read', request, request.block);
+    const row = this.#core.catalog.find(request.volume, request.layer, request.extent);
+    const table = row < 0 ? null : this.#core.tableOf(row);
+    const checksum = table === null ? 0 : checksumAt(table, request.block);
+    this.#noteBad('A block cannot be read', request, { ...request, checksum });
     done(STATUS.checksum, 0, 0, request.count === 1 ? request.block : -1);
   }
 
-  #noteBad(message: string, request: ReadRequest, block: number): void {
+  #noteBad(
+    message: string,
+    { volume, layer, extent }: ExtentAddress,
+    bad: { readonly block: number; readonly count: number; readonly checksum: number },
+  ): void {
+    const { block, count } = bad;
+    const { badBlocks, parts } = this.#core;
+    if (!badBlocks.isNews({ volume, layer, extent }, block, count, bad.checksum)) return;
     this.#core.checksumErrorCount += 1;
-    this.#core.parts.log('error', message, {
-      disk: this.#core.parts.options.diskId,
-      volume: request.volume,
-      layer: request.layer,
-      extent: request.extent,
-      block,
-      count: request.count,
-    });
+    const place = { disk: parts.options.diskId, volume, layer, extent, block, count };
+    parts.log('error', message, place);
   }
 
   /** The bytes are there: checksums beside them, zeros over what holds no data. */
@@ -246,7 +251,12 @@ export class BlockReader {
       done(STATUS.ok, dataBlocks, absentBlocks, -1);
       return;
     }
-    this.#noteBad('A stored block fails its checksum', request, bad);
+    const at = (bad - block) * BLOCK_BYTES;
+    if (!looksLost(request.data.subarray(at, at + BLOCK_BYTES))) {
+      const checksum = checksumAt(table, bad);
+      const found = { block: bad, count: 1, checksum };
+      this.#noteBad('A stored block fails its checksum', request, found);
+    }
     done(STATUS.checksum, 0, 0, bad);
   }
 }

@@ -9,6 +9,7 @@ import type { Status } from '../../shared/wire/data-protocol.ts';
 import { PRESENCE, STATUS } from '../../shared/wire/data-protocol.ts';
 import { ROW } from './extent-catalog.ts';
 import { NO_SLOT } from './journal-records.ts';
+import { lostBlock } from './lost-blocks.ts';
 import { isAllData, PRESENCE_BYTES, presenceAt, runEnd } from './presence.ts';
 import type { Slab } from './slab-files.ts';
 import { slotOffset } from './slab-files.ts';
@@ -16,7 +17,13 @@ import type { StampKeeper } from './stamp-keeper.ts';
 import { isNoSpace } from './stamp-keeper.ts';
 import type { StoreCore } from './store-core.ts';
 import { hasZeroChecksum } from './store-core.ts';
-import type { Done, PulledBlocks, WriteRequest, ZeroRequest } from './store-types.ts';
+import type {
+  Done,
+  ExtentAddress,
+  PulledBlocks,
+  WriteRequest,
+  ZeroRequest,
+} from './store-types.ts';
 
 /** A change of blocks of a row that is ready for it. */
 interface BlockRange {
@@ -120,6 +127,19 @@ export class BlockWriter {
       from = to;
     }
     finish(STATUS.ok);
+  }
+
+  applyLost(address: ExtentAddress, block: number, checksum: Uint8Array, done: Done): void {
+    const { volume, layer, extent } = address;
+    const place = { uuid: this.#core.parts.options.uuid, volume, layer, extent, block };
+    const wanted = new DataView(checksum.buffer, checksum.byteOffset, 4).getUint32(0, true);
+    const blocks = {
+      ...{ volume, layer, extent, block, count: 1 },
+      presence: new Uint8Array([PRESENCE.data]),
+      checksums: checksum,
+      data: lostBlock(place, wanted),
+    };
+    this.applyPulled(blocks, done);
   }
 
   // ── Pulled blocks, run by run ────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ import type { DiskFailure } from '../../shared/ports.ts';
 import { PRESENCE } from '../../shared/wire/data-protocol.ts';
 import { ROW } from './extent-catalog.ts';
 import { NO_SLOT } from './journal-records.ts';
+import { looksLost, lostChecksumOf } from './lost-blocks.ts';
 import { PRESENCE_BYTES, presenceAt } from './presence.ts';
 import type { Hold } from './range-holds.ts';
 import { slotOffset } from './slab-files.ts';
@@ -93,7 +94,7 @@ export class ChecksumRebuilder {
   #look(state: Rebuild, block: number, index: number): void {
     const bytes = state.buffer.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
     if (presenceAt(state.table, block) === PRESENCE.data) {
-      const checksum = crc32c(bytes);
+      const checksum = this.#lostChecksum(state.row, block, bytes) ?? crc32c(bytes);
       const at = PRESENCE_BYTES + 4 * block;
       state.table[at] = checksum & 0xff;
       state.table[at + 1] = (checksum >>> 8) & 0xff;
@@ -104,6 +105,14 @@ export class ChecksumRebuilder {
       if (last !== undefined && last.block + last.count === block) last.count += 1;
       else state.residues.push({ block, count: 1 });
     }
+  }
+
+  /** A block that no replica had is no data, whatever its bytes are. */
+  #lostChecksum(row: number, block: number, bytes: Uint8Array): number | null {
+    if (!looksLost(bytes)) return null;
+    const { catalog, parts } = this.#core;
+    const place = { uuid: parts.options.uuid, ...catalog.addressOf(row), block };
+    return lostChecksumOf(place, bytes);
   }
 
   /** Punches one residue after the other, then syncs: they must not come back either. */

@@ -103,6 +103,10 @@ export class DiskExtentStore implements ExtentStore {
     this.#change(done, () => this.#writer.applyPulled(blocks, done));
   }
 
+  applyLost(address: ExtentAddress, block: number, checksum: Uint8Array, done: Done): void {
+    this.#change(done, () => this.#writer.applyLost(address, block, checksum, done));
+  }
+
   flush(done: Done): void {
     if (this.#isClosing) done(STATUS.diskFailed);
     else this.#core.flush(done);

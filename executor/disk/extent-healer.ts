@@ -74,6 +74,7 @@ export class ExtentHealer {
       slab.wrote(0);
       const waiters = holds.releaseQuietly(row, hold);
       if (failure === null) {
+        this.#core.badBlocks.forget(blocks, blocks.block, blocks.count);
         slab.sync((unsynced) => this.#core.finish('Syncing a rewritten block', unsynced, done));
       } else this.#core.finish('Rewriting a block', failure, done);
       for (const waiter of waiters) waiter();

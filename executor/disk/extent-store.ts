@@ -45,6 +45,12 @@ export interface ExtentStore {
   zero(request: ZeroRequest, done: Done): void;
   /** `STATUS.badRequest` when the extent does not exist: make it with `setStamp` first. */
   applyPulled(blocks: PulledBlocks, done: Done): void;
+  /**
+   * One block of which nobody has a good copy: reads of it end in `STATUS.checksum`, also after a crash, until it
+   * is written anew or healed. `checksum` (4 bytes, little endian) is the one that it should have. Otherwise
+   * as `applyPulled`.
+   */
+  applyLost(address: ExtentAddress, block: number, checksum: Uint8Array, done: Done): void;
   /** Everything whose `done` was called before this call is power-safe at `done`. Group commit. */
   flush(done: Done): void;
   /** Reads `count` blocks as they lie on the disk, whatever the presence says (scrub, inspection). */

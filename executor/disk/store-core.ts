@@ -12,6 +12,7 @@ import { BLOCK_BYTES, BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
 import type { Clock, Disk, DiskFailure, DiskIndex, Log } from '../../shared/ports.ts';
 import { DiskError } from '../../shared/ports.ts';
 import { PRESENCE, STATUS } from '../../shared/wire/data-protocol.ts';
+import { BadBlockBook } from './bad-block-book.ts';
 import type { ExtentCatalog } from './extent-catalog.ts';
 import { ROW } from './extent-catalog.ts';
 import type { SyncDone } from './group-sync.ts';
@@ -58,6 +59,7 @@ export class StoreCore {
   /** Extents whose index entries must go, by address in text. */
   readonly removed = new Map<string, ExtentAddress>();
   checksumErrorCount = 0;
+  readonly badBlocks = new BadBlockBook();
   failure: string | null = null;
   #failureListeners: ((reason: string) => void)[] = [];
   /** Sequence of the last record whose slab data matters to recovery, and up to where it is settled. */

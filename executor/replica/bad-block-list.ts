@@ -39,6 +39,15 @@ export class BadBlockList {
     return true;
   }
 
+  /** One that nobody has. Null when it is known as such, or there is no room. */
+  addLost(place: Omit<BadEntry, 'isLost'>, nowMs: number): BadEntry | null {
+    if (!this.add(place, nowMs)) return null;
+    const entry = this.#kept.get(keyOf(place))?.entry;
+    if (entry === undefined || entry.isLost) return null;
+    entry.isLost = true;
+    return entry;
+  }
+
   /** One that should be looked at now; it is due again only after `putBack`. */
   takeDue(nowMs: number): BadEntry | null {
     for (const kept of this.#kept.values()) {

@@ -67,6 +67,14 @@ export class BlockHealer {
     void this.#work();
   }
 
+  /** One that a joining replica had to take over as lost (extent-copy.ts). */
+  takeLost(disk: DiskId, pg: number, { volume, layer, extent, block }: BlockPlace): void {
+    const place = { disk, pg, volume, layer, extent, block };
+    const entry = this.#list.addLost(place, this.#modules.clock.now());
+    if (entry === null) return;
+    this.#tellLost(entry);
+  }
+
   /** What is bad for longer than a repair takes. */
   reports(): readonly BadBlocks[] {
     return this.#list.reports(this.#modules.clock.now());
@@ -107,9 +115,13 @@ export class BlockHealer {
     const view = this.#modules.map.pgs.get(entry.pg as PgId);
     // Not ours any more, or being copied anew.
     if (disk === null || disk.store.failure !== null) return null;
-    if (view === undefined || !view.inSync.includes(entry.disk)) return null;
+    if (view === undefined || !view.members.includes(entry.disk)) return null;
+    const isInSync = view.inSync.includes(entry.disk);
+    // What was bad before a copy began is what the copy is for.
+    if (!isInSync && !entry.isLost) return null;
     try {
       if ((await checkBlock(disk.store, entry, entry.block)) === 'good') return null;
+      if (!isInSync) return RETRY_MS;
       const meta = await localMeta(disk.store, entry);
       if (meta === null) return null;
       return await this.#heal(entry, disk, view, meta.checksums);

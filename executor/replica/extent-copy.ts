@@ -2,6 +2,10 @@
  * Copies one extent from an in-sync source onto a joining disk (DESIGN 4.4): compares presence and
  * checksums first and pulls only blocks that differ. A crash at any point leaves the extent marked
  * incomplete or dirty, so that the next join looks at it again.
+ *
+ * Blocks that the source cannot read are asked of the other in-sync members. One that is bad on all of them is
+ * taken over as lost: reads of it fail here as they do there. Otherwise one bad sector would keep a PG from
+ * ever getting its redundancy back.
  */
 import { crc32c } from '../../shared/base/crc32c.ts';
 import { StorageError } from '../../shared/base/errors.ts';
@@ -34,6 +38,15 @@ export interface CopyContext {
   /** Resolves when so many bytes may be moved. Rejects when the join was called off. */
   allow(bytes: number): Promise<void>;
   onCopied(bytes: number): void;
+  /** The in-sync members besides the source, as of `epoch`; null for one that cannot be asked now. */
+  otherSources(): readonly OtherSource[];
+  /** No in-sync member has the block, and so it is lost here too. */
+  onLost(address: ExtentAddress, block: number): void;
+}
+
+export interface OtherSource {
+  readonly disk: number;
+  readonly peer: Peer | null;
 }
 
 /** One pull: 256 KiB keeps the pipe full without holding up the source's disk for long. */
@@ -176,17 +189,70 @@ async function copyRun(
   meta: ExtentMeta,
   run: Run,
 ): Promise<void> {
-  let answer: PeerAnswer | null = null;
-  if (run.hasData) {
-    await context.allow(run.count * BLOCK_BYTES);
-    const frame = sourceFrame(context, OP.pull, address);
-    frame.block = run.block;
-    frame.count = run.count;
-    answer = await callPeer(context.source, frame, context.clock, CALL_MS);
-    verify(answer, run);
+  if (!run.hasData) {
+    await apply(context, address, meta, run, null);
+    return;
   }
-  await apply(context, address, meta, run, answer);
-  if (run.hasData) context.onCopied(run.count * BLOCK_BYTES);
+  await context.allow(run.count * BLOCK_BYTES);
+  const source = { disk: context.sourceDisk, peer: context.source };
+  const answer = await pull(context, source, address, run);
+  if (answer === null) await copyBlockByBlock(context, address, meta, run);
+  else await apply(context, address, meta, run, answer);
+  context.onCopied(run.count * BLOCK_BYTES);
+}
+
+/** Null when the member has the blocks and at least one of them is bad. */
+async function pull(
+  context: CopyContext,
+  { disk, peer }: OtherSource,
+  address: ExtentAddress,
+  run: Run,
+): Promise<PeerAnswer | null> {
+  if (peer === null) throw new StorageError('unavailable', `Disk d${disk} cannot be asked now`);
+  const frame = sourceFrame({ ...context, sourceDisk: disk }, OP.pull, address);
+  frame.block = run.block;
+  frame.count = run.count;
+  try {
+    const answer = await callPeer(peer, frame, context.clock, CALL_MS);
+    verify(answer, run);
+    return answer;
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'corrupt') return null;
+    throw error;
+  }
+}
+
+/** Each block from whoever has it. All are asked under one epoch: nobody who may have it is left out. */
+async function copyBlockByBlock(
+  context: CopyContext,
+  address: ExtentAddress,
+  meta: ExtentMeta,
+  run: Run,
+): Promise<void> {
+  const sources = [{ disk: context.sourceDisk, peer: context.source }, ...context.otherSources()];
+  for (let block = run.block; block < run.block + run.count; block += 1) {
+    const single = { block, count: 1, hasData: true };
+    let answer: PeerAnswer | null = null;
+    for (const source of sources) {
+      if (context.fresh.has(address, block)) break;
+      answer = await pull(context, source, address, single);
+      if (answer !== null) break;
+    }
+    if (answer !== null) await apply(context, address, meta, single, answer);
+    else if (!context.fresh.has(address, block)) await applyLost(context, address, meta, block);
+  }
+}
+
+/** Under the checksum that the source has for it: a good copy that turns up later can be told by it. */
+async function applyLost(
+  context: CopyContext,
+  address: ExtentAddress,
+  meta: ExtentMeta,
+  block: number,
+): Promise<void> {
+  const checksum = meta.checksums.slice(block * 4, block * 4 + 4);
+  await ended((done) => context.disk.store.applyLost(address, block, checksum, done));
+  context.onLost(address, block);
 }
 
 /** Bit rot must not spread: what arrives is compared here as well. */

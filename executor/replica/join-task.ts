@@ -19,6 +19,7 @@ import type { PeerSet } from '../peer/peer-set.ts';
 import { type CopyContext, copyExtent, ended, sourceFrame } from './extent-copy.ts';
 import { FreshBlocks, isOfVolume, keyOf } from './fresh-blocks.ts';
 import type { FreshMarks, ReplicaDisk } from './replica-disk.ts';
+import type { BlockPlace } from './source-operations.ts';
 
 export interface JoinModules {
   readonly clock: Clock;
@@ -27,6 +28,8 @@ export interface JoinModules {
   /** Resolves when so many bytes may be moved. */
   readonly allow: (bytes: number) => Promise<void>;
   readonly onUrgent: () => void;
+  /** A block was taken over as lost: no in-sync replica has it good. */
+  readonly onLost: (place: BlockPlace) => void;
 }
 
 /** Extents of one PG copied at a time: one on the wire while the other one is compared and stamped. */
@@ -176,6 +179,13 @@ export class JoinTask implements FreshMarks {
       onCopied: (bytes) => {
         this.#doneBytes += bytes;
         this.#error = '';
+      },
+      otherSources: () =>
+        view.inSync
+          .filter((disk) => disk !== sourceDisk)
+          .map((disk) => ({ disk, peer: this.#modules.peers.ofDisk(disk) })),
+      onLost: ({ volume, layer, extent }, block) => {
+        this.#modules.onLost({ volume, layer, extent, block, count: 1 });
       },
     };
     const listed = await listSource(context);

@@ -12,10 +12,12 @@ import type { Done } from '../disk/store-types.ts';
 import type { MapIndex, PgView } from '../map-index.ts';
 import type { PeerSet } from '../peer/peer-set.ts';
 import type { Background } from './background.ts';
+import type { BlockHealer } from './block-healer.ts';
 import { JoinTask } from './join-task.ts';
 import { isDeleted } from './membership.ts';
 import type { ReplicaDisk } from './replica-disk.ts';
 import type { ReplicaServer } from './replica-server.ts';
+import type { BlockPlace } from './source-operations.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 export interface ResyncOptions {
@@ -34,6 +36,7 @@ export interface ResyncModules {
   readonly peers: PeerSet;
   readonly server: ReplicaServer;
   readonly background: Background;
+  readonly healer: BlockHealer;
   readonly onUrgent: () => void;
 }
 
@@ -105,7 +108,7 @@ export class Resync {
   }
 
   #begin(key: string, disk: ReplicaDisk, pg: PgId): void {
-    const { map, clock, log, peers, onUrgent } = this.#modules;
+    const { map, clock, log, peers, healer, onUrgent } = this.#modules;
     const known = this.#tasks.get(key);
     if (known !== undefined) this.#end(key, known);
     const view = map.pgs.get(pg);
@@ -115,7 +118,8 @@ export class Resync {
       onUrgent();
       this.#startNext();
     };
-    const task = new JoinTask(disk, view, { clock, log, peers, allow, onUrgent: urgent });
+    const onLost = (place: BlockPlace): void => healer.takeLost(disk.id, pg, place);
+    const task = new JoinTask(disk, view, { clock, log, peers, allow, onUrgent: urgent, onLost });
     this.#tasks.set(key, task);
     disk.joins.set(pg, task);
   }
