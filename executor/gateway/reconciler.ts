@@ -251,8 +251,14 @@ export class Reconciler {
   async #copy(view: PgView, extent: number, difference: Difference): Promise<void> {
     const { block, count, presence } = difference;
     const good = presence === PRESENCE.data ? await this.#readGood(view, extent, difference) : null;
-    // All copies are bad: whoever reads them is told so.
-    if (presence === PRESENCE.data && good === null) return;
+    if (presence === PRESENCE.data && good === null) {
+      // Nobody has all of them. A block of which all copies are bad stays so: whoever reads it is told.
+      if (count === 1) return;
+      for (let at = block; at < block + count; at += 1) {
+        await this.#copy(view, extent, { block: at, count: 1, presence });
+      }
+      return;
+    }
     const source = good?.disk ?? (view.inSync[0] as DiskId);
     const op = good === null ? OP.zero : OP.write;
     await Promise.all(

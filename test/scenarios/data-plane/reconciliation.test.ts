@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { Prng } from '../../../shared/base/prng.ts';
 import { MiB } from '../../../shared/base/units.ts';
+import { damage } from './damage.ts';
 import { bytes, contentsOf, submit, TestCluster } from './test-cluster.ts';
 
 /** Replicas on nodes 0 and 1, the gateway on node 2. */
@@ -8,6 +9,19 @@ async function cluster(seed: string): Promise<TestCluster> {
   const made = new TestCluster(seed);
   await made.start({ nodes: 3, pgs: [[0, 1]], sizeBytes: 32 * MiB, attachedTo: 2 });
   return made;
+}
+
+/** As it lies on the disk. */
+async function blockOf(c: TestCluster, index: number, block: number): Promise<Buffer> {
+  const bytesRead = Buffer.alloc(4096);
+  const address = { volume: 1, layer: 0, extent: 0 };
+  await c.run(
+    'a raw read',
+    new Promise((resolve) => {
+      c.node(index).store?.readRaw(address, block, 1, bytesRead, resolve);
+    }),
+  );
+  return bytesRead;
 }
 
 async function differingExtents(c: TestCluster): Promise<number> {
@@ -64,6 +78,31 @@ describe('data plane: after an unclean detach', () => {
     await c.until('serving', () => c.findDevice(2)?.status === 'serving');
     await c.run('read', submit(c.device(2), 'read', 0, 4096));
     expect(await differingExtents(c)).to.equal(0);
+  });
+
+  it('a block that is bad on both replicas among those that differ: the others are made the same', async () => {
+    const c = await cluster('bad among differing');
+    const acked = bytes(64 * 1024, 1);
+    await c.run('write', submit(c.device(2), 'write', 0, acked.length, { data: acked }));
+    c.network.block('host3', 'host2');
+    const rest = { data: bytes(8 * 4096, 2) };
+    void submit(c.device(2), 'write', 0, rest.data.length, rest);
+    await c.clock.runFor(20);
+    c.crash(2, 'power');
+    c.network.healAll();
+    expect(await differingExtents(c)).to.equal(1);
+    for (const index of [0, 1]) damage(c, index, { extent: 0, block: 3 });
+    c.attach(0);
+    await c.until('serving', () => c.findDevice(0)?.status === 'serving');
+    for (let block = 0; block < 16; block += 1) {
+      const read = await c.run('read', submit(c.device(0), 'read', block * 4096, 4096));
+      expect(read.error, `block ${block}`).to.equal(block === 3 ? 'io' : null);
+      if (block === 3) continue;
+      for (const index of [0, 1]) {
+        const held = await blockOf(c, index, block);
+        expect(held.equals(read.data as Buffer), `block ${block} on node ${index}`).to.equal(true);
+      }
+    }
   });
 
   it('after a clean detach: nothing to compare', async () => {
