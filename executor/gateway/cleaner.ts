@@ -42,12 +42,12 @@ export class Cleaner implements ReplyTarget {
       }
       if (nowMs - next.value.lastWriteMs >= QUIET_MS) quiet.push(next.value);
     }
-    this.#clean(quiet);
+    this.#clean(quiet, (disk) => this.#context.linkOf(disk).usablePeer() !== null);
   }
 
   /** On a detach: everything that is not being written, without waiting for quiet. */
   cleanAll(): void {
-    this.#clean([...this.#table.extents.values()]);
+    this.#clean([...this.#table.extents.values()], () => true);
   }
 
   onReply(): void {
@@ -58,7 +58,8 @@ export class Cleaner implements ReplyTarget {
     // As above.
   }
 
-  #clean(extents: readonly ExtentState[]): void {
+  /** `isReady`: false of a member (one that has just joined, perhaps) puts it off, for all of them. */
+  #clean(extents: readonly ExtentState[], isReady: (disk: DiskId) => boolean): void {
     const byDisk = new Map<DiskId, number[]>();
     for (const state of extents) {
       if (!state.isDirty || state.pieces.length > 0) continue;
@@ -66,6 +67,7 @@ export class Cleaner implements ReplyTarget {
       // A joining replica lacks earlier writes: not the same everywhere yet.
       if (view === undefined || view.inSync.length !== view.members.length) continue;
       if (view.suspects.length > 0 || this.#context.isHeld(state.extent, state.pg)) continue;
+      if (!view.members.every(isReady)) continue;
       for (const disk of view.members) {
         const list = byDisk.get(disk);
         if (list === undefined) byDisk.set(disk, [state.extent]);

@@ -96,6 +96,17 @@ describe('data plane: joining', () => {
     expect(c.node(2).plane.report().joins).to.deep.equal([]);
   });
 
+  it('a disk joins that no write has reached: its extents become clean with those of the others', async () => {
+    const c = await cluster('quiet join');
+    const data = bytes(8192, 1);
+    await c.run('write', submit(c.device(0), 'write', 0, data.length, { data }));
+    c.setPg(1, [0, 1], [2]);
+    await c.until('joined', () => isJoined(c, 2));
+    expect(c.node(2).store?.usage().dirtyExtentCount).to.equal(1);
+    c.setPg(1, [0, 1, 2]);
+    await c.until('clean', () => c.nodes.every((n) => n.store?.usage().dirtyExtentCount === 0));
+  });
+
   it('a returning disk: only what changed meanwhile is copied', async () => {
     const c = await cluster('return');
     const writer = new Writer(c, 'return');
