@@ -16,8 +16,19 @@ import {
 import { formatBytes, MiB } from '../../../shared/base/units.ts';
 import type { Offer } from '../../../shared/mesos/scheduler-messages.ts';
 import { recordEvent } from '../events.ts';
-import type { DiskKind, DiskRecord, DiskTier, NodeRecord, PoolRecord } from '../records.ts';
+import type { PassReason } from '../pools/pass-reason.ts';
+import {
+  boundReached,
+  type DiskSite,
+  type FreeDisk,
+  fitOf,
+  reasonOf,
+  selectorOf,
+  tierOf,
+} from '../pools/selection.ts';
+import type { DiskKind, DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
+import type { OfferLook } from './offer-look.ts';
 import { attributesOf, domainOf } from './offer-nodes.ts';
 import { canTake, executorShare, taskShare } from './offer-plan.ts';
 import {
@@ -31,94 +42,53 @@ import {
   placeOf,
   toMilli,
 } from './offer-resources.ts';
+import { listWishes, type Wish } from './offer-wishes.ts';
 
-/** Below this a store has no room for its index and a few extents. */
-const DISK_BYTES_MIN = 64 * MiB;
-/** A pool that expands waits this long for disks of its own nodes before it goes to new ones. */
-const OWN_NODES_FIRST_MS = 5_000;
 /** Whole disks are the best, the agent's work directory the worst. */
 const KIND_ORDER: Readonly<Record<DiskKind, number>> = { mount: 0, path: 1, root: 2 };
 
-export interface Candidate {
+/** A free disk in an offer; `sizeBytes` of it can be had. */
+export interface Candidate extends FreeDisk {
   readonly entry: Entry;
-  readonly kind: DiskKind;
-  readonly root: string | null;
-  readonly sizeBytes: number;
 }
 
-/** Disks that count for a pool's wishes: failed and lost ones are replaced, leaving ones leave. */
-export function isCounted(disk: DiskRecord): boolean {
-  return disk.phase !== 'failed' && disk.phase !== 'lost' && disk.phase !== 'releasing';
-}
-
-/** Free disks in the offers that may be claimed, best first. */
-export function findCandidates(state: State, ledger: OfferLedger): Candidate[] {
+/** Free disks in the offers, best first; which of them a pool may have is for its selector to say. */
+export function findCandidates(
+  state: State,
+  node: NodeRecord | null,
+  offer: Offer,
+  ledger: OfferLedger,
+): Candidate[] {
   const candidates: Candidate[] = [];
+  const attributes = attributesOf(offer);
   for (const entry of ledger.entries) {
     if (entry.resource.name !== 'disk' || !isFree(entry) || entry.milli <= 0) continue;
     const place = placeOf(entry.resource);
     if (place === null || entry.resource.disk?.persistence !== undefined) continue;
-    if (place.kind === 'root' && state.options.isRootDiskAllowed !== true) continue;
-    const offered = bytesOf(entry.resource);
-    const carve = place.kind === 'mount' ? null : (state.options.carveBytes ?? null);
-    const sizeBytes = carve === null ? offered : Math.floor(carve / MiB) * MiB;
-    if (sizeBytes < DISK_BYTES_MIN || sizeBytes > offered) continue;
-    candidates.push({ entry, ...place, sizeBytes });
+    candidates.push({
+      entry,
+      ...place,
+      freeBytes: bytesOf(entry.resource),
+      oursBytes: node === null ? 0 : bytesThere(state, node, place.kind, place.root),
+      tier: tierOf(attributes, node?.tiers?.[placeName(place.kind, place.root)]),
+    });
   }
   return candidates.sort(
     (a, b) =>
       KIND_ORDER[a.kind] - KIND_ORDER[b.kind] ||
-      b.sizeBytes - a.sizeBytes ||
+      b.freeBytes - a.freeBytes ||
       (a.root ?? '').localeCompare(b.root ?? ''),
   );
 }
 
-/** Tier by the agent's attribute `tier`; without one a disk serves any pool that asks for none. */
-function tierOf(attributes: Readonly<Record<string, string>>): DiskTier | null {
-  const tier = attributes['tier'];
-  return tier === 'nvme' || tier === 'ssd' || tier === 'hdd' ? tier : null;
-}
-
-function doesPoolAccept(pool: PoolRecord, attributes: Readonly<Record<string, string>>): boolean {
-  if (pool.tier !== null && pool.tier !== tierOf(attributes)) return false;
-  return Object.entries(pool.attributes).every(([name, value]) => attributes[name] === value);
-}
-
-/** Counted disks of each node in a pool. */
-export function disksPerNode(state: State, pool: PoolRecord): Map<NodeId, number> {
-  const counts = new Map<NodeId, number>();
+/** What our disks hold of one PATH or root disk. */
+function bytesThere(state: State, node: NodeRecord, kind: DiskKind, root: string | null): number {
+  let bytes = 0;
   for (const disk of state.facts.disks.values()) {
-    if (disk.pool !== pool.name || !isCounted(disk)) continue;
-    counts.set(disk.node, (counts.get(disk.node) ?? 0) + 1);
+    if (disk.node !== node.id || disk.phase === 'lost') continue;
+    if (disk.kind === kind && disk.sourceRoot === root) bytes += disk.sizeBytes;
   }
-  return counts;
-}
-
-/** Whether the pool takes disks as soon as they are offered, on this node (null: on a new one). */
-export function baselineWish(
-  pool: PoolRecord,
-  counts: ReadonlyMap<NodeId, number>,
-  node: NodeId | null,
-): number {
-  const here = node === null ? 0 : (counts.get(node) ?? 0);
-  const isOwn = here > 0;
-  if (!isOwn && pool.claimNodes !== null && counts.size >= pool.claimNodes) return 0;
-  return pool.claimPerNode === null
-    ? Number.POSITIVE_INFINITY
-    : Math.max(0, pool.claimPerNode - here);
-}
-
-/** Disks that the pool still wants beyond its baseline, as far as its limit allows. */
-export function expansionWish(
-  state: State,
-  pool: PoolRecord,
-  counts: ReadonlyMap<NodeId, number>,
-): number {
-  const wanted = state.expansion.get(pool.name)?.diskCount ?? 0;
-  if (pool.diskCountMax === null) return wanted;
-  let total = 0;
-  for (const count of counts.values()) total += count;
-  return Math.max(0, Math.min(wanted, pool.diskCountMax - total));
+  return bytes;
 }
 
 export interface ClaimSite {
@@ -127,6 +97,8 @@ export interface ClaimSite {
   readonly offer: Offer;
   readonly ledger: OfferLedger;
   readonly isExecutorRunning: boolean;
+  /** Takes note of what becomes of each disk. */
+  readonly look: OfferLook;
 }
 
 /**
@@ -139,81 +111,124 @@ export function claimDisks(
   site: ClaimSite,
   now: Now,
 ): { readonly node: NodeRecord; readonly disks: readonly DiskRecord[] } | null {
-  const { offer, ledger } = site;
+  const { offer, ledger, look } = site;
   state.mesos.passedOver.delete(offer.hostname);
-  const candidates = findCandidates(state, ledger);
-  const wishes = candidates.length === 0 ? [] : listWishes(state, site, now);
+  const candidates = findCandidates(state, site.node, offer, ledger);
+  const wishes = candidates.length === 0 ? [] : listWishes(state, site.node, now);
   let node = site.node;
   const disks: DiskRecord[] = [];
   for (const candidate of candidates) {
-    const wish = wishes.find(({ count }) => count > 0);
-    if (wish === undefined) break;
-    if (!isPlaceFree(state, node, candidate, wish)) continue;
+    const choice = choose(state, { site, node, candidate, wishes });
+    if (choice.kind === 'passed') {
+      look.pass(candidate.entry, choice.reasons);
+      continue;
+    }
     const lack = lackOf(state, site, disks.length);
     if (lack !== null) {
       notePassedOver(state, offer.hostname, lack);
-      break;
+      look.pass(candidate.entry, [reasonOf('resources', choice.wish.pool, lack)]);
+      continue;
     }
     node ??= addNode(state, offer, now);
-    disks.push(addDisk(state, node, candidate, wish, now));
-    wish.count -= 1;
-    if (wish.isExpansion) takeWish(state, wish.pool);
+    const disk = addDisk(state, node, choice, now);
+    look.claim(candidate.entry, disk.id);
+    disks.push(disk);
+    noteClaim(state, choice);
   }
   return node === null || disks.length === 0 ? null : { node, disks };
 }
 
-interface Wish {
-  readonly pool: PoolRecord;
-  readonly isExpansion: boolean;
-  readonly reason: string;
-  count: number;
+type Choice =
+  | {
+      readonly kind: 'taken';
+      readonly wish: Wish;
+      readonly candidate: Candidate;
+      readonly sizeBytes: number;
+      readonly isExpansion: boolean;
+    }
+  | { readonly kind: 'passed'; readonly reasons: readonly PassReason[] };
+
+interface Question {
+  readonly site: ClaimSite;
+  /** The node, also when it was made for a disk before this one. */
+  readonly node: NodeRecord | null;
+  readonly candidate: Candidate;
+  readonly wishes: readonly Wish[];
 }
 
-function listWishes(state: State, site: ClaimSite, now: Now): Wish[] {
-  const attributes = attributesOf(site.offer);
-  const wishes: Wish[] = [];
-  for (const pool of state.facts.pools.values()) {
-    if (!doesPoolAccept(pool, attributes)) continue;
-    const counts = disksPerNode(state, pool);
-    // An offer may be of an agent that died a moment ago: what is known to be away gets nothing more.
-    if (site.node !== null && isKnownAway(state, site.node)) continue;
-    const count = baselineWish(pool, counts, site.node?.id ?? null);
-    wishes.push({ pool, isExpansion: false, reason: 'pool claims disks as they appear', count });
-    const isOwn = site.node !== null && counts.has(site.node.id);
-    const sinceMs = state.mesos.wishSinceMs.get(pool.name) ?? now.ms;
-    if (!isOwn && now.ms - sinceMs < OWN_NODES_FIRST_MS) continue;
-    wishes.push({
-      pool,
-      isExpansion: true,
-      reason: state.expansion.get(pool.name)?.reason ?? '',
-      count: expansionWish(state, pool, counts),
-    });
+/** The first pool, in the order of their priority, that may have the disk and wants it. */
+function choose(state: State, question: Question): Choice {
+  const { site, node, candidate, wishes } = question;
+  const where: DiskSite = {
+    hostname: site.offer.hostname,
+    ...domainOf(site.offer),
+    attributes: attributesOf(site.offer),
+  };
+  const reasons: PassReason[] = [];
+  const withheld = whyWithheld(node, candidate);
+  if (withheld !== null) return { kind: 'passed', reasons: [withheld] };
+  for (const wish of wishes) {
+    const { pool } = wish;
+    const selector = selectorOf(pool, state.options);
+    const fit = fitOf(pool, selector, candidate, where);
+    if (fit.kind === 'passed') {
+      reasons.push(fit.reason);
+      continue;
+    }
+    const reached = boundReached(pool, selector, wish.has);
+    if (reached !== null) {
+      reasons.push(reached);
+      continue;
+    }
+    const isTaken = isPlaceTaken(state, node, candidate);
+    if (wish.baseline > 0 && !isTaken) {
+      const { sizeBytes } = fit;
+      return { kind: 'taken', wish, candidate, sizeBytes, isExpansion: false };
+    }
+    if (wish.expansion > 0) {
+      const { sizeBytes } = fit;
+      return { kind: 'taken', wish, candidate, sizeBytes, isExpansion: true };
+    }
+    reasons.push(wish.baseline > 0 ? placeTaken(wish) : wish.whyNot);
   }
-  return wishes;
+  return { kind: 'passed', reasons };
 }
 
-/** It was heard before and is not any more; a node that was never heard is still being brought up. */
-function isKnownAway(state: State, node: NodeRecord): boolean {
-  const observed = state.nodes.get(node.id);
-  return node.isFenced || (observed?.session === null && observed.hello !== null);
+function placeTaken({ pool }: Wish): PassReason {
+  const text = `one of our disks is on it already; pool "${pool.name}" takes another piece when it expands`;
+  return reasonOf('place-taken', pool, text);
 }
 
-/** Not withheld; one disk per shared file system, unless an expansion asks for another piece. */
-function isPlaceFree(
-  state: State,
-  node: NodeRecord | null,
-  candidate: Candidate,
-  wish: Wish,
-): boolean {
-  if (node === null) return true;
+/** Counts a disk that was claimed just now. */
+function noteClaim(state: State, { wish, isExpansion }: Extract<Choice, { kind: 'taken' }>): void {
+  if (wish.has.here === 0) wish.has.nodes += 1;
+  wish.has.here += 1;
+  if (!isExpansion) {
+    wish.baseline -= 1;
+    return;
+  }
+  wish.expansion -= 1;
+  // One disk of the wish is under way; capacity looks at the facts again before it wishes anew.
+  const asked = state.expansion.get(wish.pool.name);
+  if (asked === undefined) return;
+  state.expansion.set(wish.pool.name, { ...asked, diskCount: Math.max(0, asked.diskCount - 1) });
+}
+
+function whyWithheld(node: NodeRecord | null, candidate: Candidate): PassReason | null {
   const place = placeName(candidate.kind, candidate.root);
-  if (node.withheldPlaces?.includes(place) === true) return false;
-  if (candidate.kind === 'mount' || wish.isExpansion) return true;
+  if (node?.withheldPlaces?.includes(place) !== true) return null;
+  const text = `an operator had its disk emptied and given back; "cistern node activate ${formatNode(node.id)}" lets it be claimed again`;
+  return reasonOf('withheld', null, text);
+}
+
+/** One disk per shared file system, unless an expansion asks for another piece. */
+function isPlaceTaken(state: State, node: NodeRecord | null, candidate: Candidate): boolean {
+  if (node === null || candidate.kind === 'mount') return false;
   for (const disk of state.facts.disks.values()) {
     if (disk.node !== node.id || disk.phase === 'lost') continue;
-    if (disk.kind === candidate.kind && disk.sourceRoot === candidate.root) return false;
+    if (disk.kind === candidate.kind && disk.sourceRoot === candidate.root) return true;
   }
-  return true;
+  return false;
 }
 
 /** Which of cpus and memory is too little for one more task (and the executor, if it is not there). */
@@ -239,13 +254,6 @@ const PASSED_OVER_MAX = 1024;
 function notePassedOver(state: State, hostname: string, why: string): void {
   if (state.mesos.passedOver.size >= PASSED_OVER_MAX) state.mesos.passedOver.clear();
   state.mesos.passedOver.set(hostname, why);
-}
-
-/** One disk of the wish is under way; capacity looks at the facts again before it wishes anew. */
-function takeWish(state: State, pool: PoolRecord): void {
-  const wish = state.expansion.get(pool.name);
-  if (wish === undefined) return;
-  state.expansion.set(pool.name, { ...wish, diskCount: Math.max(0, wish.diskCount - 1) });
 }
 
 function addNode(state: State, offer: Offer, now: Now): NodeRecord {
@@ -281,10 +289,11 @@ export function executorIdOf(node: NodeId, version: string): string {
 function addDisk(
   state: State,
   node: NodeRecord,
-  candidate: Candidate,
-  wish: Wish,
+  choice: Extract<Choice, { kind: 'taken' }>,
   now: Now,
 ): DiskRecord {
+  const { candidate, wish, sizeBytes, isExpansion } = choice;
+  const { tiers } = selectorOf(wish.pool, state.options);
   const id = diskId(state.facts.allocate('nextDisk'));
   const disk: DiskRecord = {
     id,
@@ -292,9 +301,10 @@ function addDisk(
     pool: wish.pool.name,
     uuid: uuidOf(state, id),
     kind: candidate.kind,
-    tier: tierOf(node.attributes) ?? wish.pool.tier ?? 'ssd',
+    // A guess until its executor says what it is.
+    tier: candidate.tier ?? tiers?.[0] ?? 'ssd',
     sourceRoot: candidate.root,
-    sizeBytes: candidate.sizeBytes,
+    sizeBytes,
     persistenceId: `cistern-${state.facts.cluster.clusterId}-${formatDisk(id)}`,
     containerPath: `disk-${formatDisk(id)}`,
     phase: 'claiming',
@@ -303,6 +313,7 @@ function addDisk(
     taskAttempt: 0,
     error: '',
     isDraining: false,
+    ...(candidate.kind === 'mount' ? { isUnexamined: true } : {}),
   };
   state.facts.disks.put(disk);
   // Other agents' offers of the same event must not see this amount again; here it is taken later.
@@ -311,7 +322,7 @@ function addDisk(
     {
       severity: 'info',
       kind: 'disk.claimed',
-      message: `${formatDisk(id)} (${candidate.kind} ${candidate.root ?? 'root disk'}, ${formatBytes(candidate.sizeBytes)}) on ${formatNode(node.id)} (${node.hostname}) is claimed for pool "${wish.pool.name}": ${wish.reason}`,
+      message: `${formatDisk(id)} (${candidate.kind} ${candidate.root ?? 'root disk'}, ${formatBytes(sizeBytes)}) on ${formatNode(node.id)} (${node.hostname}) is claimed for pool "${wish.pool.name}": ${isExpansion ? wish.expansionReason : 'pool claims disks as they appear'}`,
       subject: formatDisk(id),
     },
     now,

@@ -6,13 +6,15 @@
  * Also decides when offers are wanted at all (SUPPRESS and REVIVE).
  */
 import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
+import { formatDuration } from '../../../shared/base/units.ts';
 import type { Id } from '../../../shared/mesos/messages.ts';
 import type { Accept, Offer } from '../../../shared/mesos/scheduler-messages.ts';
 import type { Effect } from '../contract.ts';
+import type { PassReason } from '../pools/pass-reason.ts';
 import type { DiskRecord, NodeRecord, PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { observedHost, observedTask } from './mesos-state.ts';
-import { baselineWish, claimDisks, disksPerNode, expansionWish } from './offer-claims.ts';
+import { claimDisks } from './offer-claims.ts';
 import {
   bringUp,
   executorPresence,
@@ -20,10 +22,12 @@ import {
   type LaunchOutcome,
   type Site,
 } from './offer-launch.ts';
+import { OfferLook } from './offer-look.ts';
 import { identify, refreshNode } from './offer-nodes.ts';
 import { createPlan, isEmpty, operationsOf } from './offer-plan.ts';
 import { isExecutorIdle, releaseDisk, releaseExecutor } from './offer-release.ts';
 import { OfferLedger } from './offer-resources.ts';
+import { baselineWish, disksPerNode, expansionWish } from './offer-wishes.ts';
 import { callMesos } from './tasks.ts';
 
 /** Wanted soon: something is on its way, or waits for a moment. */
@@ -71,12 +75,21 @@ function answerAgent(
   now: Now,
 ): Effect[] {
   const offerIds = group.map(({ id }) => id);
-  if (!state.mesos.isReconciled) return [decline(offerIds, REFUSE_SOON_S)];
   const resources = group.flatMap((one) => one.resources ?? []);
   const whole: Offer = { ...offer, resources };
   const ledger = new OfferLedger(state, resources);
+  const look = new OfferLook(whole, ledger);
+  if (!state.mesos.isReconciled) {
+    look.refuse(agentReason('not-reconciled', 'Mesos has not answered yet which tasks run'));
+    look.keep(state, null, 'declined', now);
+    return [decline(offerIds, REFUSE_SOON_S)];
+  }
   const identity = identify(state, whole, ledger, now);
-  if (identity.kind === 'strange') return [decline(offerIds, REFUSE_OTHER_S)];
+  if (identity.kind === 'strange') {
+    look.refuse(agentReason('strange-labels', 'its reservation labels contradict the store'));
+    look.keep(state, null, 'declined', now);
+    return [decline(offerIds, REFUSE_OTHER_S)];
+  }
   const known = identity.kind === 'known' ? refreshNode(state, identity.node, whole, now) : null;
   const plan = createPlan();
   const outcomes: LaunchOutcome[] = [];
@@ -86,8 +99,14 @@ function answerAgent(
     outcomes.push(...tendDisks(state, { node: known, offer: whole, ledger, plan }, now));
     effects.push(...shutOldExecutors(known, whole));
   }
-  outcomes.push(...claim(state, known, whole, ledger, plan, now));
+  outcomes.push(...claim(state, { known, offer: whole, ledger, plan, look }, now));
   if (known !== null) releaseExecutor(state, { node: known, offer: whole, ledger, plan });
+  look.keep(
+    state,
+    known ?? nodeOfAgent(state, whole),
+    isEmpty(plan) ? 'declined' : 'accepted',
+    now,
+  );
   const isSoon = outcomes.some((outcome) => outcome === 'wait') || isExpanding(state, now);
   if (isEmpty(plan)) {
     const seconds = isSoon ? REFUSE_SOON_S : wanted.size > 0 ? REFUSE_OTHER_S : REFUSE_IDLE_S;
@@ -120,24 +139,65 @@ function disksOf(state: State, node: NodeRecord): DiskRecord[] {
   return [...state.facts.disks.values()].filter((disk) => disk.node === node.id);
 }
 
-function claim(
-  state: State,
-  known: NodeRecord | null,
-  offer: Offer,
-  ledger: OfferLedger,
-  plan: Site['plan'],
-  now: Now,
-): LaunchOutcome[] {
-  if (known !== null && known.admin !== 'active') return [];
-  if (isOfferInWindow(offer, known, now)) return [];
-  if (known !== null && observedHost(state.mesos, known.id).retryAtMs > now.ms) return ['wait'];
+interface ClaimQuestion {
+  readonly known: NodeRecord | null;
+  readonly offer: Offer;
+  readonly ledger: OfferLedger;
+  readonly plan: Site['plan'];
+  readonly look: OfferLook;
+}
+
+function claim(state: State, question: ClaimQuestion, now: Now): LaunchOutcome[] {
+  const { known, offer, ledger, plan, look } = question;
+  const obstacle = claimObstacle(state, question, now);
+  if (obstacle !== null) {
+    look.refuse(obstacle.reason);
+    return obstacle.isShort ? ['wait'] : [];
+  }
   const presence = known === null ? 'none' : executorPresence(state, { node: known, offer, plan });
-  if (presence === 'doubt') return ['wait'];
+  if (presence === 'doubt') {
+    look.refuse(agentReason('executor-in-doubt', 'Mesos is asked whether its executor runs'));
+    return ['wait'];
+  }
   const isExecutorRunning = presence === 'there';
-  const claimed = claimDisks(state, { node: known, offer, ledger, isExecutorRunning }, now);
+  const claimed = claimDisks(state, { node: known, offer, ledger, isExecutorRunning, look }, now);
   if (claimed === null) return [];
   const { node } = claimed;
   return claimed.disks.map((disk) => bringUp(state, { node, offer, ledger, plan }, disk, now));
+}
+
+/** Why nothing is claimed of this agent now, whatever it offers; `isShort`: its next offer should come soon. */
+function claimObstacle(
+  state: State,
+  { known, offer }: ClaimQuestion,
+  now: Now,
+): { readonly reason: PassReason; readonly isShort: boolean } | null {
+  if (known !== null && known.admin !== 'active') {
+    const text = `${formatNode(known.id)} is ${known.admin}`;
+    return { reason: agentReason('node-not-active', text), isShort: false };
+  }
+  if (isOfferInWindow(offer, known, now)) {
+    const text = 'its maintenance is under way or begins soon';
+    return { reason: agentReason('maintenance', text), isShort: false };
+  }
+  const retryAtMs = known === null ? now.ms : observedHost(state.mesos, known.id).retryAtMs;
+  if (retryAtMs > now.ms) {
+    const text = `tasks failed there; it is tried again in ${formatDuration(retryAtMs - now.ms)}`;
+    return { reason: agentReason('cool-down', text), isShort: true };
+  }
+  return null;
+}
+
+function agentReason(kind: PassReason['kind'], message: string): PassReason {
+  return { kind, pool: null, message };
+}
+
+/** The record that a claim of this very step made. */
+function nodeOfAgent(state: State, offer: Offer): NodeRecord | null {
+  for (const node of state.facts.nodes.values()) {
+    if (node.agentId === offer.agent_id.value) return node;
+  }
+  return null;
 }
 
 /** For an agent without a record the window stands in the offer alone. */
@@ -192,7 +252,8 @@ export function wantedWork(state: State, now: Now): ReadonlySet<string> {
 
 /** Most pools claim whatever appears, for ever; other bounds are news, and offers were declined for long. */
 function claimName(pool: PoolRecord): string {
-  return `claim:${pool.name}:${pool.claimPerNode ?? 'all'}:${pool.claimNodes ?? 'all'}`;
+  const bounds = `${pool.claimPerNode ?? 'all'}:${pool.claimNodes ?? 'all'}`;
+  return `claim:${pool.name}:${bounds}:${JSON.stringify(pool.selector ?? null)}`;
 }
 
 function addDiskWork(state: State, disk: DiskRecord, wanted: Set<string>, now: Now): void {
