@@ -28,6 +28,8 @@ export interface Config {
   readonly controlPort: number;
   readonly artefactDirectory: string | null;
   readonly executorCommand: string | null;
+  /** Docker image with the executor, for agents that run images. */
+  readonly executorImage: string | null;
   readonly executorEnvironment: Readonly<Record<string, string>>;
   readonly executorCpus: number;
   readonly executorMemoryMb: number;
@@ -116,6 +118,7 @@ export function readConfig(
     controlPort: read.port('control-port', 'CONTROL_PORT', environment['PORT1'], 7401),
     artefactDirectory: read.optionalText('artefact-dir', 'ARTEFACT_DIR'),
     executorCommand: read.optionalText('executor-command', 'EXECUTOR_COMMAND'),
+    executorImage: read.optionalText('', 'EXECUTOR_IMAGE'),
     executorEnvironment: read.environmentMap('EXECUTOR_ENV'),
     executorCpus: read.number('', 'EXECUTOR_CPUS', 0.5, 0.01, 64),
     // Executor and data process together take some 250 MB under load, and 64 MiB per busy volume.

@@ -1,22 +1,22 @@
 /**
  * Packs the executor for Mesos' fetcher: one bundled module, the protocol definitions it reads, and the few
  * packages with native parts. The archive is reproducible; its name carries its checksum, and
- * manifest.json repeats it for the scheduler.
+ * manifest.json repeats it for the scheduler. `--with-runtime` packs this Node.js beside it, as releases do.
  */
-import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import {
+  chmodSync,
   cpSync,
-  existsSync,
   mkdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { pack } from './archive.mjs';
+import { copyProductionPackages, NATIVE_SOURCES } from './production-packages.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const output = join(root, 'dist', 'artefact');
@@ -43,66 +43,27 @@ await build({
   },
 });
 cpSync(join(root, 'proto', 'cistern'), join(stage, 'proto', 'cistern'), { recursive: true });
-copyPackages();
+copyProductionPackages(root, NATIVE, join(stage, 'node_modules'), NATIVE_SOURCES);
 writeFileSync(join(stage, 'package.json'), '{ "type": "module" }\n');
 
-const archive = execFileSync(
-  'tar',
-  [
-    '--sort=name',
-    '--mtime=@0',
-    '--owner=0',
-    '--group=0',
-    '--numeric-owner',
-    '-cf',
-    '-',
-    'cistern-executor',
-  ],
-  { cwd: output, maxBuffer: 1 << 30 },
-);
-const packed = execFileSync('gzip', ['-n', '-6'], { input: archive, maxBuffer: 1 << 30 });
-const sha256 = createHash('sha256').update(packed).digest('hex');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const file = `cistern-executor-${version}-${sha256.slice(0, 12)}.tar.gz`;
-writeFileSync(join(output, file), packed);
-writeFileSync(
-  join(output, 'manifest.json'),
-  `${JSON.stringify({ version: `${version}-${sha256.slice(0, 12)}`, file, sha256, sizeBytes: packed.length }, null, 2)}\n`,
-);
+const executor = pack(output, 'cistern-executor', `cistern-executor-${version}`);
 rmSync(stage, { recursive: true });
+const manifest = {
+  version: `${version}-${executor.sha256.slice(0, 12)}`,
+  ...executor,
+  runtime: process.argv.includes('--with-runtime') ? packRuntime() : null,
+};
+writeFileSync(join(output, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
 
-/** The native packages and what they need at run time, with only this platform's binaries. */
-function copyPackages() {
-  const pending = [...NATIVE];
-  const seen = new Set();
-  while (pending.length > 0) {
-    const name = pending.pop();
-    if (seen.has(name)) continue;
-    seen.add(name);
-    const source = join(root, 'node_modules', name);
-    if (!existsSync(source)) continue; // An optional package of another platform.
-    const manifest = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'));
-    copyRuntimeFiles(source, join(stage, 'node_modules', name));
-    pending.push(...Object.keys(manifest.dependencies ?? {}));
-    pending.push(...Object.keys(manifest.optionalDependencies ?? {}));
-  }
-}
-
-/** C and C++ sources, documentation, type declarations and build recipes stay behind. */
-function copyRuntimeFiles(source, target) {
-  cpSync(source, target, {
-    recursive: true,
-    filter: (path) => {
-      const name = path.slice(source.length);
-      if (
-        /^\/(src|deps|dependencies|vendor|doc|docs|test|tests|benchmark|assets|rust|\.github)(\/|$)/.test(
-          name,
-        )
-      )
-        return false;
-      return (
-        statSync(path).isDirectory() || !/\.(md|ts|cts|mts|map|cc|cpp|c|h|hh|gyp|txt)$/.test(name)
-      );
-    },
-  });
+/** The Node.js that runs this, for agents that have none: a file of its own, since it changes rarely. */
+function packRuntime() {
+  const folder = join(output, 'cistern-node');
+  mkdirSync(join(folder, 'bin'), { recursive: true });
+  cpSync(realpathSync(process.execPath), join(folder, 'bin', 'node'));
+  chmodSync(join(folder, 'bin', 'node'), 0o755);
+  const name = `cistern-node-${process.version}-${process.platform}-${process.arch}`;
+  const packed = pack(output, 'cistern-node', name);
+  rmSync(folder, { recursive: true });
+  return packed;
 }

@@ -171,6 +171,8 @@ export interface ExecutorArtefact {
   readonly command: string;
   /** Fetched into the sandbox; empty in development, where `command` names a path. */
   readonly uris: readonly { readonly value: string; readonly sha256: string }[];
+  /** Docker image in which Mesos' own containerizer runs it; missing for none. */
+  readonly image?: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly cpus: number;
   readonly memoryMb: number;

@@ -197,6 +197,16 @@ export type ContainerInfo = {
   readonly type: 'DOCKER' | 'MESOS';
   readonly volumes?: readonly Volume[] | undefined;
   readonly hostname?: string | undefined;
+  readonly mesos?:
+    | {
+        readonly image?:
+          | {
+              readonly type: 'DOCKER';
+              readonly docker?: { readonly name: string } | undefined;
+            }
+          | undefined;
+      }
+    | undefined;
 };
 
 export type DiscoveryInfo = {

@@ -9,7 +9,12 @@
  */
 import { present } from '../../../shared/base/assert.ts';
 import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
-import type { ExecutorInfo, Resource, TaskInfo } from '../../../shared/mesos/messages.ts';
+import type {
+  ContainerInfo,
+  ExecutorInfo,
+  Resource,
+  TaskInfo,
+} from '../../../shared/mesos/messages.ts';
 import type { OfferOperation } from '../../../shared/mesos/scheduler-messages.ts';
 import { encodeTaskData } from '../../../shared/model/task-data.ts';
 import type { ExecutorArtefact } from '../contract.ts';
@@ -160,7 +165,8 @@ export function executorInfo(state: State, node: NodeRecord): ExecutorInfo {
       uris: artefact.uris.map(({ value }) => ({
         value,
         executable: false,
-        extract: /\.(tar\.gz|tgz|tar|zip|tar\.xz)$/.test(value),
+        // The command verifies it first, and unpacks it then.
+        extract: false,
         cache: true,
       })),
       environment: {
@@ -169,9 +175,15 @@ export function executorInfo(state: State, node: NodeRecord): ExecutorInfo {
           .map((name) => ({ name, type: 'VALUE', value: artefact.environment[name] ?? '' })),
       },
     },
+    ...(artefact.image === undefined ? {} : { container: imageContainer(artefact.image) }),
     resources: shareResources(state, node, 'executor', null, executorShare(artefact)),
     shutdown_grace_period: { nanoseconds: SHUTDOWN_GRACE_MS * 1_000_000 },
   };
+}
+
+/** Of Mesos' own containerizer, in the host's network: executors and gateways listen on its ports. */
+function imageContainer(name: string): ContainerInfo {
+  return { type: 'MESOS', mesos: { image: { type: 'DOCKER', docker: { name } } } };
 }
 
 export function taskInfo(
