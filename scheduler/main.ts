@@ -1,33 +1,33 @@
 /**
- * Composition root of the scheduler: settings, metadata store, manager, control server, operator API,
- * Mesos. The only place here that reads the process's environment and ends the process.
+ * Composition root of the scheduler. A process first stands by: its API answers, and it campaigns. Once it
+ * leads it goes on until its leadership is over; then it ends, and whoever watches over it (Marathon)
+ * starts it again as a standby. The only place here that reads the process's environment and ends the process.
+ *
+ *   standing by ─▶ leading ─▶ over: exit 75, or 78 when only an operator can help
  */
-
-import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describeError, StorageError } from '../shared/base/errors.ts';
-import { JSON_TYPE, PROTOBUF_TYPE } from '../shared/mesos/codec.ts';
 import { systemClock } from '../shared/node/clock.ts';
-import { loadControlCodec } from '../shared/node/control-codec.ts';
 import { createLog } from '../shared/node/log.ts';
-import { systemRandom } from '../shared/node/random.ts';
-import { startApi } from './api/server.ts';
-import { readConfig } from './config.ts';
-import { type ControlServer, serveControl } from './control.ts';
-import { createState } from './core/bootstrap.ts';
-import { mesosSubscription } from './core/mesos/framework.ts';
+import type { Log, MetadataStore } from '../shared/ports.ts';
+import { type ApiServer, startApi } from './api/server.ts';
+import { type Config, readConfig } from './config.ts';
+import { lead } from './leading.ts';
 import { managerOptions } from './manager-options.ts';
-import { createManagerPort } from './manager-view.ts';
-import { createMesosScheduler, type MesosScheduler } from './mesos.ts';
 import { openEmbeddedStore } from './metadata/embedded.ts';
 import { createMetrics } from './metrics.ts';
-import { Scheduler } from './scheduler.ts';
-import { scheduleScrub } from './scrub-schedule.ts';
+import { Standby } from './standby.ts';
 
 /** Starting again would end in the same way: for a restart policy that tells the two apart. */
 const EXIT_NEEDS_OPERATOR = 78;
+/** Its leadership is over, or its store is away: starting again is right. */
+const EXIT_DEPOSED = 75;
+/** Executors are served by whoever leads. */
+const STANDBY_CONTROL = 'none:0';
+/** Longest wait for connections to close on the way out. */
+const STOP_DEADLINE_MS = 3_000;
 
 const root = findRoot();
 const VERSION = (
@@ -42,56 +42,55 @@ try {
 }
 
 async function run(): Promise<void> {
-  const config = readConfig(process.argv.slice(2), process.env);
-  const log = createLog({ part: 'scheduler', level: config.logLevel });
-  const store = openEmbeddedStore(config.stateDirectory);
-  const { term, lost } = await store.campaign({
-    address: `http://${config.advertisedHost}:${config.apiPort}`,
-  });
-  const snapshot = await store.load();
+  const given = readConfig(process.argv.slice(2), process.env);
+  const log = createLog({ part: 'scheduler', level: given.logLevel });
+  const store = openEmbeddedStore(given.stateDirectory);
+  const end = endOfProcess(store, log);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => void end.stop(`it got ${signal}`, 0));
+  }
+  try {
+    const { config, standby, api } = await standBy(given, store, log);
+    end.add(() => api.close());
+    const leadership = await store.campaign({ address: standby.address });
+    const leading = await lead({
+      config,
+      log,
+      store,
+      leadership,
+      version: VERSION,
+      root,
+      onOver: (reason, isPermanent) =>
+        void end.stop(reason, isPermanent ? EXIT_NEEDS_OPERATOR : EXIT_DEPOSED),
+    });
+    end.addFirst(() => leading.close());
+    standby.lead(leading.manager);
+  } catch (error) {
+    if (end.hasBegun) return;
+    // The place of a leader is given back before the process ends, or the others wait for its session.
+    await end.close();
+    throw error;
+  }
+}
 
-  // The servers come first: their ports go into the manager's options. Nothing reaches the manager
-  // before it exists, because no event loop turn passes in between.
-  const control: ControlServer = await serveControl(
-    { host: config.host, port: config.controlPort },
-    { codec: loadControlCodec(join(root, 'proto')), clock: systemClock, log },
-    {
-      onMessage(session, message) {
-        if (message.kind === 'hello') {
-          scheduler.post({ kind: 'node-hello', session, hello: message.hello });
-        } else {
-          const { sequence, report } = message;
-          scheduler.post({ kind: 'node-report', session, sequence, report });
-        }
-      },
-      onClose: (session, reason) => scheduler.onSessionClosed(session, reason),
-    },
-  );
-  const options = managerOptions(config, control.address, VERSION);
-  const setup = { options, entries: snapshot.entries, term, newClusterId: randomUUID() };
-  const now = { ms: systemClock.now(), wallMs: systemClock.wall() };
-  const mesos: MesosScheduler = createMesosScheduler({
-    masters: config.masters,
-    contentType: config.contentType === 'json' ? JSON_TYPE : PROTOBUF_TYPE,
-    credentials: config.credentials,
-    onEvent: (event) => {
-      scheduler.post({ kind: 'mesos', event });
-      return undefined;
-    },
-    onDisconnected: (reason) => scheduler.post({ kind: 'mesos-disconnected', reason }),
-    log,
-    clock: systemClock,
-    random: systemRandom,
-  });
-  const scheduler = new Scheduler(createState(setup, now), snapshot.revision, {
+/** The API comes up first: a process that waits for its turn answers, and says who leads. */
+async function standBy(
+  config: Config,
+  store: MetadataStore,
+  log: Log,
+): Promise<{ readonly config: Config; readonly standby: Standby; readonly api: ApiServer }> {
+  // The port may be any free one, and only the listening server knows it.
+  let bound = config;
+  // A wrong setting is told at once, not when this process is needed.
+  const readOptions = () => managerOptions(bound, STANDBY_CONTROL, VERSION);
+  readOptions();
+  const standby = new Standby({
     clock: systemClock,
     log,
     store,
-    mesos: { call: (call) => void mesos.call(call) },
-    control,
-    onAbdicated: (reason, isPermanent) => void stop(reason, isPermanent ? EXIT_NEEDS_OPERATOR : 1),
+    readAddress: () => baseUrl(bound),
+    readOptions,
   });
-  const manager = createManagerPort(scheduler);
   const api = await startApi(
     {
       host: config.host,
@@ -100,48 +99,52 @@ async function run(): Promise<void> {
       dashboardDirectory: existingFolder(join(root, 'dist', 'dashboard')),
       artefactDirectory: config.artefactDirectory,
     },
-    { manager, metrics: createMetrics(manager), log },
+    { manager: standby, metrics: createMetrics(standby), log, standby },
   );
-  if (config.isNewFramework && scheduler.state.facts.cluster.frameworkId !== null) {
-    // The operator's word after Mesos removed the framework: volumes are found by their labels.
-    log('warn', 'Subscribing as a new framework, as asked', {
-      old: scheduler.state.facts.cluster.frameworkId,
-    });
-    scheduler.state.facts.updateCluster({ frameworkId: null });
-  }
-  scheduler.start();
-  const schedule = scheduleScrub(
-    config.scrubSchedule,
-    (command) => scheduler.execute(command),
-    log,
-  );
-  const { frameworkInfo, frameworkId, suppressedRoles } = mesosSubscription(scheduler.state);
-  mesos.subscribe(frameworkInfo, frameworkId, suppressedRoles);
-  log('info', 'Scheduler is leading', {
-    cluster: scheduler.state.facts.cluster.clusterId,
-    term,
-    api: api.url,
-    control: control.address,
-  });
+  bound = { ...config, apiPort: api.port };
+  log('info', 'Scheduler stands by', { api: api.url, address: standby.address });
+  return { config: bound, standby, api };
+}
 
-  let isStopping = false;
-  async function stop(reason: string, exitCode: number): Promise<void> {
-    if (isStopping) return;
-    isStopping = true;
-    log('info', 'Scheduler is stopping', { reason });
-    // No TEARDOWN: executors and volumes go on without us, and the next scheduler finds them.
-    schedule.stop();
-    scheduler.close();
-    mesos.close();
-    control.close();
-    await api.close();
-    await store.close();
-    process.exit(exitCode);
-  }
-  void lost.then((reason) => stop(reason, 1));
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => void stop(`it got ${signal}`, 0));
-  }
+function baseUrl({ advertisedHost: host, apiPort }: Config): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${apiPort}`;
+}
+
+interface EndOfProcess {
+  readonly hasBegun: boolean;
+  /** Closed before everything that was added earlier. */
+  addFirst(close: () => void): void;
+  add(close: () => Promise<void>): void;
+  close(): Promise<void>;
+  /** Ends the process. Once. */
+  stop(reason: string, exitCode: number): Promise<void>;
+}
+
+/** What leads falls silent in this very moment; everything else gets some seconds. */
+function endOfProcess(store: MetadataStore, log: Log): EndOfProcess {
+  const first: (() => void)[] = [];
+  const rest: (() => Promise<void>)[] = [];
+  let hasBegun = false;
+  const close = async (): Promise<void> => {
+    for (const one of first.splice(0)) one();
+    await Promise.allSettled([...rest.splice(0).map((one) => one()), store.close()]);
+  };
+  return {
+    get hasBegun() {
+      return hasBegun;
+    },
+    addFirst: (one) => void first.unshift(one),
+    add: (one) => void rest.push(one),
+    close,
+    async stop(reason, exitCode) {
+      if (hasBegun) return;
+      hasBegun = true;
+      log('info', 'Scheduler is stopping', { reason, exitCode });
+      setTimeout(() => process.exit(exitCode), STOP_DEADLINE_MS).unref();
+      await close();
+      process.exit(exitCode);
+    },
+  };
 }
 
 function existingFolder(path: string): string | null {

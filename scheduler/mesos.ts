@@ -30,6 +30,11 @@ export interface MesosSchedulerOptions {
   /** HTTP Basic, the authenticator that Mesos itself has; null for a master that asks for none. */
   readonly credentials: { readonly principal: string; readonly secret: string } | null;
   /**
+   * Asked before each attempt to subscribe, which throws out whoever is subscribed as the same framework: rejects
+   * when another scheduler may be. Missing: nobody else ever is.
+   */
+  readonly mayConnect?: () => Promise<void>;
+  /**
    * Events in order, one at a time: a returned promise holds the next one back. HEARTBEAT stays here.
    */
   readonly onEvent: (event: SchedulerEvent) => undefined | Promise<void>;
@@ -205,6 +210,8 @@ class Subscriber implements MesosScheduler {
   }
 
   async #tryMaster(target: MesosTarget, visited: readonly string[]): Promise<void> {
+    await this.#options.mayConnect?.();
+    if (this.#isStopped) return;
     const attempt = this.#begin(target);
     const answer = await attempt.connection.subscribe(this.#subscribeCall(), {
       onRecord: (record) => this.#onRecord(attempt, record),

@@ -1,7 +1,8 @@
 /**
  * The shell around the manager: one inbox, one event at a time. Each step's facts are committed as
  * one transaction before any of its effects leaves; steps that are waiting share one commit. A failed
- * commit ends the leadership: nothing left, nothing is half done.
+ * commit ends the leadership: nothing left, nothing is half done. What is committed, and what needs no
+ * commit, leaves only while it is certain that this process leads (leadership-guard.ts).
  */
 import { assert } from '../shared/base/assert.ts';
 import { describeError, StorageError } from '../shared/base/errors.ts';
@@ -14,6 +15,7 @@ import type { MapChanges } from './core/facts.ts';
 import { buildMap, buildMapDelta, isFactKept } from './core/map.ts';
 import type { Now, State } from './core/state.ts';
 import { step } from './core/step.ts';
+import { LeadershipGuard } from './leadership-guard.ts';
 
 /** Where Mesos calls go (an HTTP connection, or the simulated Mesos). */
 export interface MesosPort {
@@ -60,14 +62,19 @@ export class Scheduler {
   #tickTimer: Timer | null = null;
   #nextRequest = 1;
   readonly #commands = new Map<string, PendingCommand>();
+  /** The whole map as the last welcome sent it: nodes often come in crowds, and it is large. */
+  #fullMap: Extract<ManagerMessage, { kind: 'map' }> | null = null;
   /** Sessions that have been welcomed: they get every delta. */
   readonly #sessions = new Map<string, NodeId>();
   readonly #listeners = new Set<() => void>();
+  readonly #guard: LeadershipGuard;
 
   constructor(state: State, revision: number, modules: SchedulerModules) {
     this.#state = state;
     this.#revision = revision;
     this.#modules = modules;
+    const { clock, store } = modules;
+    this.#guard = new LeadershipGuard({ clock, store, term: state.term });
   }
 
   /** What the manager knows: for views only, never changed outside of a step. */
@@ -115,12 +122,26 @@ export class Scheduler {
     });
   }
 
+  /**
+   * Resolves when it is certain that this process leads; a scheduler that cannot show it stops leading,
+   * and this rejects. For what leaves on other ways than as an effect (a subscription at Mesos).
+   */
+  async confirmLeadership(): Promise<void> {
+    try {
+      await this.#guard.confirm(() => this.#isClosed);
+    } catch (error) {
+      this.#abdicate(describeError(error), false);
+      throw error;
+    }
+  }
+
   /** Called after each commit. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
+  /** Nothing leaves any more, at once; commands under way are answered `unavailable`. */
   close(): void {
     this.#isClosed = true;
     this.#tickTimer?.cancel();
@@ -151,9 +172,14 @@ export class Scheduler {
     const fromVersion = this.#state.facts.cluster.mapVersion;
     const changes = this.#state.facts.takeChanges();
     if (changes.store.length > 0) {
+      const sentAtMs = this.#modules.clock.now();
       this.#revision = await this.#modules.store.commit(changes.store, this.#revision);
+      this.#guard.note(sentAtMs);
     }
+    // Usually it is: a proof is as old as the last commit. Not after this process was stopped.
+    if (!this.#guard.isFresh) await this.#guard.confirm(() => this.#isClosed);
     if (this.#isClosed) return;
+    if (changes.map !== null) this.#fullMap = null;
     if (changes.map !== null) this.#sendDelta(changes.map, changes.store, fromVersion);
     for (const effect of effects) this.#perform(effect);
     for (const listener of this.#listeners) listener();
@@ -163,9 +189,9 @@ export class Scheduler {
     if (this.#sessions.size === 0) return;
     const delta = buildMapDelta(this.#state.facts, this.#state.term, changes, fromVersion);
     const facts = store.filter((change) => isFactKept(change.key));
-    for (const session of this.#sessions.keys()) {
-      this.#modules.control.send(session, { kind: 'delta', delta, facts });
-    }
+    // One message for all: it is put into bytes once (control-codec.ts).
+    const message: ManagerMessage = { kind: 'delta', delta, facts };
+    for (const session of this.#sessions.keys()) this.#modules.control.send(session, message);
   }
 
   #perform(effect: Effect): void {
@@ -227,11 +253,12 @@ export class Scheduler {
       resyncBytesPerSecond: options.resyncBytesPerSecond,
       concurrentJoins: options.concurrentJoinsPerDisk,
     });
-    control.send(session, {
+    this.#fullMap ??= {
       kind: 'map',
       map: buildMap(facts, term),
       facts: facts.entries((key) => !isFactKept(key)),
-    });
+    };
+    control.send(session, this.#fullMap);
   }
 
   /** The control adapter's word that a session is over. */

@@ -25,14 +25,19 @@ export interface PgFilter {
   readonly disk?: string;
 }
 
-/** Whether this scheduler can answer at all. `reason`: why not, as one sentence; empty when it leads. */
+/** Whether this scheduler leads. `reason`: why not, as one sentence; empty when it does. */
 export interface Leadership {
   readonly isLeading: boolean;
   readonly reason: string;
+  /** It waits for its turn: as healthy as a leader (standby-port.ts). */
+  readonly isStandby?: boolean;
 }
 
 export interface ManagerPort {
-  /** While it is not leading, only this one may be called: the API answers 503 to everything else. */
+  /**
+   * While it is not leading, only this one may be called: the API answers 503 to everything else. (A standby that
+   * has a copy of the facts lends its views, see standby-port.ts.)
+   */
   leadership(): Leadership;
   cluster(): ClusterView;
   nodes(): readonly NodeView[];

@@ -16,9 +16,11 @@ import { answerGarbage, errorHandler } from './error-answers.ts';
 import { addArtefacts, addDashboard } from './files.ts';
 import type { ManagerPort } from './manager-port.ts';
 import { addOperations } from './operation-routes.ts';
-import { addProbes } from './probe-routes.ts';
+import { addLeaderRoute, addProbes } from './probe-routes.ts';
 import { addReadRoutes } from './read-routes.ts';
 import { addRequestRules } from './request-rules.ts';
+import type { StandbyPort } from './standby-port.ts';
+import { addStandbyRules } from './standby-rules.ts';
 import { addStreamRoutes } from './stream-routes.ts';
 import { Streams } from './streams.ts';
 import { VIEW_SCHEMAS } from './view-schemas.ts';
@@ -43,6 +45,8 @@ export interface ApiModules {
   readonly manager: ManagerPort;
   readonly metrics: SchedulerMetrics;
   readonly log: Log;
+  /** How a scheduler that does not lead answers; without it, 503 to everything. */
+  readonly standby?: StandbyPort;
 }
 
 export interface ApiServer {
@@ -78,7 +82,7 @@ export async function startApi(options: ApiOptions, modules: ApiModules): Promis
 
 async function buildApi(
   options: ApiOptions,
-  { manager, metrics, log }: ApiModules,
+  { manager, metrics, log, standby }: ApiModules,
   streams: Streams,
 ): Promise<FastifyInstance> {
   const app = fastify({
@@ -108,7 +112,8 @@ async function buildApi(
   await addDocuments(app, options.version);
   await app.register(
     async (v1) => {
-      v1.addHook('onRequest', async () => assertLeading(manager));
+      if (standby !== undefined) addStandbyRules(v1, { manager, standby, log });
+      else v1.addHook('onRequest', async () => assertLeading(manager));
       addReadRoutes(v1, manager);
       addVolumeCommands(v1, manager);
       addOperations(v1, manager);
@@ -117,6 +122,7 @@ async function buildApi(
     { prefix: '/v1' },
   );
   addProbes(app, manager, metrics);
+  if (standby !== undefined) addLeaderRoute(app, manager, standby);
   if (options.dashboardDirectory !== null) await addDashboard(app, options.dashboardDirectory);
   if (options.artefactDirectory !== null) addArtefacts(app, options.artefactDirectory);
   return app;

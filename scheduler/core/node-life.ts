@@ -7,6 +7,13 @@ import type { DiskId, NodeId } from '../../shared/base/ids.ts';
 import type { DiskRecord, NodeRecord } from './records.ts';
 import type { ObservedNode, State } from './state.ts';
 
+/**
+ * An earlier manager whose leadership had ended may have answered reports for so long after that: it
+ * looks at the store so often (leadership-guard.ts). Leases that it granted count from its successor's start
+ * plus this.
+ */
+export const LEADERSHIP_DOUBT_MS = 2_000;
+
 /** What is observed of a node; a node that was never observed gets the state of a manager's start. */
 export function observedNode(state: State, id: NodeId): ObservedNode {
   const known = state.nodes.get(id);
@@ -21,7 +28,7 @@ export function observedNode(state: State, id: NodeId): ObservedNode {
     fencedAtMs: null,
     mapVersion: 0,
     executor: 'unknown',
-    leaseGrantedAtMs: state.startedAtMs,
+    leaseGrantedAtMs: state.startedAtMs + LEADERSHIP_DOUBT_MS,
     peerGrantAtMs: Number.POSITIVE_INFINITY,
     requiredVersion: 0,
     awaySinceMs: null,

@@ -29,7 +29,7 @@ export interface ObservedNode {
   fencedAtMs: number | null;
   mapVersion: number;
   executor: ExecutorLife;
-  /** When this manager last granted a lease; its start while it has not: an earlier one may have. */
+  /** When this manager last granted a lease; a moment after its start while it has not: an earlier one may have. */
   leaseGrantedAtMs: number;
   /** On the manager's clock: no later than this the node's executor granted a peer a lease. */
   peerGrantAtMs: number;

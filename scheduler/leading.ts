@@ -1,0 +1,122 @@
+/**
+ * What a process does while it leads: loads the facts, serves executors, subscribes to Mesos. It ends
+ * as a whole and at once: afterwards nothing leaves this process any more, whatever is still under way.
+ */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { JSON_TYPE, PROTOBUF_TYPE } from '../shared/mesos/codec.ts';
+import { systemClock } from '../shared/node/clock.ts';
+import { loadControlCodec } from '../shared/node/control-codec.ts';
+import { systemRandom } from '../shared/node/random.ts';
+import type { Leadership, Log, MetadataStore } from '../shared/ports.ts';
+import type { ManagerPort } from './api/manager-port.ts';
+import type { Config } from './config.ts';
+import { type ControlServer, serveControl } from './control.ts';
+import { createState } from './core/bootstrap.ts';
+import { mesosSubscription } from './core/mesos/framework.ts';
+import { managerOptions } from './manager-options.ts';
+import { createManagerPort } from './manager-view.ts';
+import { createMesosScheduler, type MesosScheduler } from './mesos.ts';
+import { Scheduler } from './scheduler.ts';
+import { scheduleScrub } from './scrub-schedule.ts';
+
+export interface LeadingModules {
+  /** With the port on which our API really listens. */
+  readonly config: Config;
+  readonly log: Log;
+  readonly store: MetadataStore;
+  readonly leadership: Leadership;
+  /** Version of this program, and the folder that holds its `proto/`. */
+  readonly version: string;
+  readonly root: string;
+  /** The leadership is over. `isPermanent`: another one would end in the same way until an operator acts. */
+  onOver(reason: string, isPermanent: boolean): void;
+}
+
+export interface Leading {
+  readonly manager: ManagerPort;
+  /** Nothing leaves any more, at once. No TEARDOWN: executors and volumes go on, the next scheduler finds them. */
+  close(): void;
+}
+
+/** Rejects when the facts cannot be read or the port for executors is taken. */
+export async function lead(modules: LeadingModules): Promise<Leading> {
+  const { config, log, store, leadership } = modules;
+  const snapshot = await store.load();
+  // The server comes first: its port goes into the manager's options. Nothing reaches the manager
+  // before it exists, because no event loop turn passes in between.
+  const control = await listenForExecutors(modules, () => scheduler);
+  const options = managerOptions(config, control.address, modules.version);
+  const { term } = leadership;
+  const setup = { options, entries: snapshot.entries, term, newClusterId: randomUUID() };
+  const now = { ms: systemClock.now(), wallMs: systemClock.wall() };
+  const mesos: MesosScheduler = createMesosScheduler({
+    masters: config.masters,
+    contentType: config.contentType === 'json' ? JSON_TYPE : PROTOBUF_TYPE,
+    credentials: config.credentials,
+    mayConnect: () => scheduler.confirmLeadership(),
+    onEvent: (event) => {
+      scheduler.post({ kind: 'mesos', event });
+      return undefined;
+    },
+    onDisconnected: (reason) => scheduler.post({ kind: 'mesos-disconnected', reason }),
+    log,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const scheduler = new Scheduler(createState(setup, now), snapshot.revision, {
+    clock: systemClock,
+    log,
+    store,
+    mesos: { call: (call) => void mesos.call(call) },
+    control,
+    onAbdicated: modules.onOver,
+  });
+  if (config.isNewFramework && scheduler.state.facts.cluster.frameworkId !== null) {
+    // The operator's word after Mesos removed the framework: volumes are found by their labels.
+    log('warn', 'Subscribing as a new framework, as asked', {
+      old: scheduler.state.facts.cluster.frameworkId,
+    });
+    scheduler.state.facts.updateCluster({ frameworkId: null });
+  }
+  void leadership.lost.then((reason) => modules.onOver(reason, false));
+  scheduler.start();
+  const schedule = scheduleScrub(config.scrubSchedule, (order) => scheduler.execute(order), log);
+  const { frameworkInfo, frameworkId, suppressedRoles } = mesosSubscription(scheduler.state);
+  mesos.subscribe(frameworkInfo, frameworkId, suppressedRoles);
+  log('info', 'Scheduler is leading', {
+    cluster: scheduler.state.facts.cluster.clusterId,
+    term,
+    control: control.address,
+  });
+  return {
+    manager: createManagerPort(scheduler),
+    close() {
+      scheduler.close();
+      mesos.close();
+      control.close();
+      schedule.stop();
+    },
+  };
+}
+
+function listenForExecutors(
+  { config, log, root }: LeadingModules,
+  leading: () => Scheduler,
+): Promise<ControlServer> {
+  return serveControl(
+    { host: config.host, port: config.controlPort },
+    { codec: loadControlCodec(join(root, 'proto')), clock: systemClock, log },
+    {
+      onMessage(session, message) {
+        if (message.kind === 'hello') {
+          leading().post({ kind: 'node-hello', session, hello: message.hello });
+        } else {
+          const { sequence, report } = message;
+          leading().post({ kind: 'node-report', session, sequence, report });
+        }
+      },
+      onClose: (session, reason) => leading().onSessionClosed(session, reason),
+    },
+  );
+}
