@@ -161,7 +161,8 @@ function removeFailed(
   if (pg === undefined || pg.epoch !== failure.epoch || !isMember(pg, failure.disk)) return;
   // Nothing is sent there before suspects.ts has decided: a complaint says nothing new.
   if (pg.suspects !== undefined) return;
-  const alsoFailing = all.filter((other) => other.pg === pg.id).map((other) => other.disk);
+  // In whichever PG: what does not answer there is no reason to do without somebody here.
+  const alsoFailing = all.map((other) => other.disk);
   // A node that fell silent when the failure began is a matter of its lease, not of one disk.
   const node = state.facts.disks.get(failure.disk).node;
   const heardAtMs = observedNode(state, node).lastReportAtMs;

@@ -71,4 +71,11 @@ export const KNOWN_SEEDS: readonly KnownSeed[] = [
     story:
       'A disk dropped the record that an extent was dirty, and power was lost everywhere. The judge went on waiting for a sync of acked writes that no disk owed any more, and called the first flush of the new gateway a lie.',
   },
+  {
+    seed: 1001247,
+    overrides: { isShort: true },
+    name: 'nobody leaves for the sake of a disk that hangs',
+    story:
+      'A disk hung for ever while the manager was away. The first report after its return complained of the other member of a group (a lost connection), and of the hung disk only in other groups: the good copy left, the hung one stayed.',
+  },
 ];

@@ -3,7 +3,7 @@ import { changeMembers, setTarget } from '../../../scheduler/core/members.ts';
 import { onMemberReports } from '../../../scheduler/core/membership.ts';
 import type { PgRecord } from '../../../scheduler/core/records.ts';
 import type { DiskId, NodeId, PgId } from '../../../shared/base/ids.ts';
-import type { JoinReport } from '../../../shared/model/node-report.ts';
+import type { JoinReport, MemberFailure } from '../../../shared/model/node-report.ts';
 import { SimulatedCluster } from '../../scenarios/manager/simulated-cluster.ts';
 
 const PG = 0 as PgId;
@@ -113,5 +113,28 @@ describe('membership: removal', () => {
       () => cluster.state.facts.pgs.get(PG).inSync.join() === '2',
       5000,
     );
+  });
+
+  const complaint = (pg: number, disk: number, sinceMs: number): MemberFailure => ({
+    pg: pg as PgId,
+    epoch: 1,
+    disk: D(disk),
+    reason: 'No ack',
+    sinceMs,
+  });
+
+  it('membership: nobody leaves for the sake of a disk that fails elsewhere', () => {
+    const cluster = boot();
+    const { state } = cluster;
+    const gateway = state.facts.nodes.get(3 as NodeId);
+    const { epoch } = state.facts.pgs.get(PG);
+    const here = { ...complaint(PG, 1, 5_000), epoch };
+    const report = cluster.executor(gateway.id).report();
+    // d2 has not answered in another PG for long; here nothing has waited for it long enough yet.
+    const both = { ...report, failures: [here, complaint(77, 2, 22_000)] };
+    onMemberReports(state, gateway, both, cluster.now());
+    expect(state.facts.pgs.get(PG).inSync).to.deep.equal([1, 2]);
+    onMemberReports(state, gateway, { ...report, failures: [here] }, cluster.now());
+    expect(state.facts.pgs.get(PG).inSync).to.deep.equal([2]);
   });
 });
