@@ -26,6 +26,12 @@ const SESSIONS_MAX = 10_000;
 /** A node that does not take its messages (about ten full maps) is cut off: it comes back for a full one. */
 const QUEUED_MESSAGES_MAX = 4_096;
 
+/**
+ * Full maps that are on their way at a time. One of a large cluster is several MiB, and after a failover every
+ * executor asks for one: the others wait for theirs here instead of in buffers of their own.
+ */
+const MAPS_AT_ONCE = 16;
+
 type SessionCall = grpc.ServerDuplexStream<NodeMessage, ManagerMessage>;
 
 interface Session {
@@ -33,6 +39,10 @@ interface Session {
   readonly call: SessionCall;
   queued: number;
   isClosed: boolean;
+  /** Behind a map that waits for its turn, in order; null while nothing waits. */
+  waiting: ManagerMessage[] | null;
+  /** A map was handed over and is not sent yet. */
+  hasMapOut: boolean;
 }
 
 export async function serveControl(
@@ -43,12 +53,41 @@ export async function serveControl(
   const { clock, log } = modules;
   const sessions = new Map<string, Session>();
   let nextSession = 1;
+  let mapsOut = 0;
+  /** Sessions that wait for a map, longest first. */
+  const gate: Session[] = [];
+
+  const write = (session: Session, message: ManagerMessage): void => {
+    const isMap = message.kind === 'map';
+    if (isMap && !session.hasMapOut) {
+      session.hasMapOut = true;
+      mapsOut += 1;
+    }
+    session.call.write(message, () => {
+      session.queued -= 1;
+      if (isMap) noteMapSent(session);
+    });
+  };
+
+  const noteMapSent = (session: Session): void => {
+    if (!session.hasMapOut) return;
+    session.hasMapOut = false;
+    mapsOut -= 1;
+    while (mapsOut < MAPS_AT_ONCE) {
+      const next = gate.shift();
+      if (next === undefined) return;
+      const messages = next.waiting ?? [];
+      next.waiting = null;
+      if (!next.isClosed) for (const message of messages) write(next, message);
+    }
+  };
 
   const finish = (session: Session, reason: string): void => {
     if (session.isClosed) return;
     session.isClosed = true;
     sessions.delete(session.id);
     session.call.end();
+    noteMapSent(session);
     handlers.onClose(session.id, reason);
   };
 
@@ -57,7 +96,14 @@ export async function serveControl(
       call.end();
       return;
     }
-    const session: Session = { id: `s${nextSession}`, call, queued: 0, isClosed: false };
+    const session: Session = {
+      id: `s${nextSession}`,
+      call,
+      queued: 0,
+      isClosed: false,
+      waiting: null,
+      hasMapOut: false,
+    };
     nextSession += 1;
     sessions.set(session.id, session);
     let hasHello = false;
@@ -95,9 +141,11 @@ export async function serveControl(
         return;
       }
       session.queued += 1;
-      session.call.write(message, () => {
-        session.queued -= 1;
-      });
+      if (session.waiting !== null) session.waiting.push(message);
+      else if (message.kind === 'map' && mapsOut >= MAPS_AT_ONCE) {
+        session.waiting = [message];
+        gate.push(session);
+      } else write(session, message);
     },
     closeSession(id, reason) {
       const session = sessions.get(id);

@@ -6,6 +6,7 @@ import { assert, present } from '../../shared/base/assert.ts';
 import { StorageError } from '../../shared/base/errors.ts';
 import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
 import type { StoreChange, StoreEntry } from '../../shared/ports.ts';
+import { DiskIndex } from './disk-index.ts';
 import type {
   ClusterRecord,
   DiskRecord,
@@ -28,6 +29,8 @@ export class Table<K extends string | number, T> {
   readonly #changed = new Set<K>();
   readonly #keyOf: (record: T) => K;
   readonly #defaults: Partial<T>;
+  /** Keeps an index over the rows; absent when there is none. */
+  onChange: ((before: T | undefined, after: T | undefined) => void) | undefined;
 
   /** `defaults`: fields that records of older versions lack. */
   constructor(
@@ -68,6 +71,7 @@ export class Table<K extends string | number, T> {
 
   put(record: T): void {
     const key = this.#keyOf(record);
+    this.onChange?.(this.#rows.get(key), record);
     this.#rows.set(key, record);
     this.#changed.add(key);
   }
@@ -80,13 +84,18 @@ export class Table<K extends string | number, T> {
   }
 
   delete(key: K): void {
-    if (this.#rows.delete(key)) this.#changed.add(key);
+    const before = this.#rows.get(key);
+    if (!this.#rows.delete(key)) return;
+    this.onChange?.(before, undefined);
+    this.#changed.add(key);
   }
 
   /** Loads a row without marking it as changed. */
   load(record: T): void {
     // The record's own fields first: one that lacks none is loaded as it was written, in order, too.
-    this.#rows.set(this.#keyOf(record), { ...record, ...this.#defaults, ...record });
+    const row = { ...record, ...this.#defaults, ...record };
+    this.onChange?.(undefined, row);
+    this.#rows.set(this.#keyOf(record), row);
   }
 
   takeChanged(): readonly K[] {
@@ -116,6 +125,7 @@ const CLUSTER_KEY = 'cluster';
 export class Facts {
   readonly nodes = new Table<NodeId, NodeRecord>('node/', true, (record) => record.id);
   readonly disks = new Table<DiskId, DiskRecord>('disk/', true, (record) => record.id);
+  readonly diskIndex = new DiskIndex();
   readonly pools = new Table<string, PoolRecord>('pool/', false, (record) => record.name);
   readonly families = new Table<string, PgFamilyRecord>('family/', true, (record) =>
     familyKey(record.pool, record.replicas),
@@ -134,6 +144,7 @@ export class Facts {
   constructor(cluster: ClusterRecord) {
     this.#cluster = cluster;
     this.#isClusterChanged = true;
+    this.disks.onChange = (before, after) => this.diskIndex.note(before, after);
   }
 
   /** Throws `corrupt` when the store holds something that is not ours; `null` when it is empty. */

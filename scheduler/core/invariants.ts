@@ -5,6 +5,7 @@
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
 import { EVENTS_MAX } from './events.ts';
 import { isSettled } from './members.ts';
+import { isDiskLost } from './node-life.ts';
 import type { PgRecord } from './records.ts';
 import type { State } from './state.ts';
 
@@ -140,6 +141,10 @@ function checkNodes(state: State): string[] {
   }
   const uuids = new Set<string>();
   for (const disk of state.facts.disks.values()) {
+    if (!state.facts.diskIndex.ofNode(disk.node).has(disk.id))
+      broken.push(`d${disk.id} is not in the index of n${disk.node}`);
+    if (state.facts.diskIndex.lost.has(disk.id) !== isDiskLost(disk))
+      broken.push(`d${disk.id} is in the wrong list of lost disks`);
     if (!state.facts.nodes.has(disk.node)) broken.push(`d${disk.id} is on no node`);
     if (uuids.has(disk.uuid)) broken.push(`d${disk.id} shares identity "${disk.uuid}"`);
     uuids.add(disk.uuid);

@@ -29,15 +29,27 @@ import { addFailure } from './trust.ts';
 
 /** Every tick and after whatever may end a node's or disk's service. */
 export function removeLostMembers(state: State, now: Now): void {
-  for (const disk of state.facts.disks.values()) {
-    const pgs = state.work.pgsOfDisk.get(disk.id);
+  for (const id of suspectDisks(state, now)) {
+    const pgs = state.work.pgsOfDisk.get(id);
     if (pgs === undefined || pgs.size === 0) continue;
+    const disk = state.facts.disks.get(id);
     const node = state.facts.nodes.get(disk.node);
     const isLost = isDiskLost(disk) || isCertainlyNotServing(state, node, now.ms);
     // A joining copy is nobody's source and may go as soon as its node is being shut out.
     if (!isLost && !node.isFenced) continue;
     removeDisk(state, { disk, node, pgs: [...pgs], isLost }, now);
   }
+}
+
+/** Disks that are lost, or on nodes that are (or may be) gone, in order of number: few, but for a storm. */
+function suspectDisks(state: State, now: Now): readonly DiskId[] {
+  const { nodes, diskIndex } = state.facts;
+  const found = new Set(diskIndex.lost);
+  for (const node of nodes.values()) {
+    if (!node.isFenced && !isCertainlyNotServing(state, node, now.ms)) continue;
+    for (const id of diskIndex.ofNode(node.id)) found.add(id);
+  }
+  return [...found].sort((a, b) => a - b);
 }
 
 /** What a node's joins and its gateways' complaints mean. */

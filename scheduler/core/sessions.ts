@@ -101,8 +101,10 @@ export function superviseSessions(state: State, now: Now): Effect[] {
     observed.session = null;
     observed.awaySinceMs ??= now.ms;
   }
-  for (const disk of state.facts.disks.values()) {
-    if (disk.phase === 'serving' && state.facts.nodes.find(disk.node)?.isFenced === true) {
+  for (const node of state.facts.nodes.values()) {
+    if (!node.isFenced) continue;
+    for (const disk of disksOf(state, node.id)) {
+      if (disk.phase !== 'serving') continue;
       setDiskPhase(state, disk, { phase: 'down', error: 'its node is out of reach' }, now);
     }
   }
@@ -248,9 +250,11 @@ function rejectStore(state: State, disk: DiskRecord, now: Now): void {
 /** Bytes per PG: the first in-sync member's word counts, as long as it has one. */
 function takeUsage(state: State, report: NodeReport): void {
   for (const usage of report.pgUsage) {
+    const known = state.pgBytes.get(usage.pg);
+    // Nearly always: nobody who looks further would change anything.
+    if (known === usage.bytes) continue;
     const pg = state.facts.pgs.find(usage.pg);
     if (pg === undefined || !pg.inSync.includes(usage.disk)) continue;
-    const known = state.pgBytes.get(usage.pg);
     if (pg.inSync[0] === usage.disk || known === undefined || usage.bytes > known) {
       state.pgBytes.set(usage.pg, usage.bytes);
     }
@@ -258,7 +262,7 @@ function takeUsage(state: State, report: NodeReport): void {
 }
 
 export function disksOf(state: State, node: NodeId): DiskRecord[] {
-  return [...state.facts.disks.values()].filter((disk) => disk.node === node);
+  return [...state.facts.diskIndex.ofNode(node)].map((id) => state.facts.disks.get(id));
 }
 
 /** For people: the node with its host. */

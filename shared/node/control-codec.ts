@@ -48,6 +48,7 @@ export const CONTROL_MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 export interface ControlCodec {
   encodeNodeMessage(message: NodeMessage): Buffer;
   decodeNodeMessage(bytes: Uint8Array): NodeMessage;
+  /** The bytes of a map or delta are shared by all that encode the same value: nobody writes to them. */
   encodeManagerMessage(message: ManagerMessage): Buffer;
   decodeManagerMessage(bytes: Uint8Array): ManagerMessage;
   encodeGrantRequest(request: GrantRequest): Buffer;
@@ -56,7 +57,7 @@ export interface ControlCodec {
   decodeGrantReply(bytes: Uint8Array): GrantReply;
 }
 
-/** Reads the definitions below `protoDirectory` once; the codec itself holds no state. */
+/** Reads the definitions below `protoDirectory` once; the codec itself holds no state but `sharedBytes`. */
 export function loadControlCodec(protoDirectory: string): ControlCodec {
   const source = readFileSync(join(protoDirectory, 'cistern', 'control.proto'), 'utf8');
   const root = protobuf.parse(source, { keepCase: false }).root;
@@ -65,10 +66,22 @@ export function loadControlCodec(protoDirectory: string): ControlCodec {
   const managerMessage = type('ManagerMessage');
   const grantRequest = type('GrantRequest');
   const grantReply = type('GrantReply');
+  // A map or delta goes to every executor: one value, so it is put into bytes once, while it lives.
+  const sharedBytes = new WeakMap<ManagerMessage, Buffer>();
+  const encodeShared = (message: ManagerMessage): Buffer => {
+    const known = sharedBytes.get(message);
+    if (known !== undefined) return known;
+    const bytes = encode(managerMessage, managerMessageFields(message));
+    sharedBytes.set(message, bytes);
+    return bytes;
+  };
   return {
     encodeNodeMessage: (message) => encode(nodeMessage, nodeMessageFields(message)),
     decodeNodeMessage: (bytes) => decode(nodeMessage, bytes, readNodeMessage),
-    encodeManagerMessage: (message) => encode(managerMessage, managerMessageFields(message)),
+    encodeManagerMessage: (message) =>
+      message.kind === 'map' || message.kind === 'delta'
+        ? encodeShared(message)
+        : encode(managerMessage, managerMessageFields(message)),
     decodeManagerMessage: (bytes) => decode(managerMessage, bytes, readManagerMessage),
     encodeGrantRequest: (request) => encode(grantRequest, { ...request }),
     decodeGrantRequest: (bytes) => decode(grantRequest, bytes, readGrantRequest),

@@ -74,9 +74,8 @@ export function executorPresence(
   if (observedNode(state, node.id).executor === 'dead') return 'none';
   if (offer.executor_ids?.some(({ value }) => isOurs(value)) === true) return 'there';
   const { executorRun } = observedHost(state.mesos, node.id);
-  for (const disk of state.facts.disks.values()) {
-    if (disk.node !== node.id) continue;
-    const task = observedTask(state.mesos, disk);
+  for (const id of state.facts.diskIndex.ofNode(node.id)) {
+    const task = observedTask(state.mesos, state.facts.disks.get(id));
     if (task !== null && task.executorRun === executorRun && IN_FLIGHT.has(task.life)) {
       return 'doubt';
     }

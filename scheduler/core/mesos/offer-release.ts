@@ -137,8 +137,8 @@ function releaseSurplus(site: Site): void {
 
 /** Whether the node's executor has no more use: no disk of ours, and no volume attached there. */
 export function isExecutorIdle(state: State, node: NodeRecord): boolean {
-  for (const disk of state.facts.disks.values()) {
-    if (disk.node === node.id && disk.phase !== 'lost') return false;
+  for (const id of state.facts.diskIndex.ofNode(node.id)) {
+    if (state.facts.disks.get(id).phase !== 'lost') return false;
   }
   for (const volume of state.facts.volumes.values()) {
     if (volume.attachedTo === node.id) return false;
