@@ -134,9 +134,13 @@ export class NodeAgent {
     this.#beat();
   }
 
-  /** Where the manager is; hints with a lower term than the highest seen are ignored. */
+  /**
+   * Where the manager is; hints with a lower term than the highest seen are ignored. From a higher one on
+   * the word of every earlier manager counts no more, also on a link that is still open.
+   */
   setManager(address: string, term: number): void {
     if (term < this.#term || this.#isClosed) return;
+    this.#term = term;
     if (address === this.#address && this.#link !== null) return;
     this.#address = address;
     this.#link?.close('the manager has moved');

@@ -207,6 +207,18 @@ export class Cluster {
     });
   }
 
+  /**
+   * Another one leads while this one lives on with all its connections; it finds out when it asks the store,
+   * or when Mesos or the executors turn away from it.
+   */
+  rivalScheduler(): void {
+    const life = this.#life;
+    if (life === null) return;
+    this.trace.add(SCHEDULER_HOST, '! another scheduler begins beside this one');
+    this.#life = null;
+    this.startScheduler();
+  }
+
   /** The answer of the manager; `unavailable` when it dies or does not answer. */
   execute(command: Command): Promise<CommandResult> {
     const { scheduler } = this;
@@ -264,7 +276,7 @@ export class Cluster {
       this.#lookForUnexplained(scheduler);
     });
     scheduler.start();
-    this.#subscribe(life, scheduler);
+    await this.#subscribe(life, scheduler);
   }
 
   /** Whatever is not green in any view has an explanation, at every moment of every run. */
@@ -277,8 +289,10 @@ export class Cluster {
     }
   }
 
-  #subscribe(life: SchedulerLife, scheduler: Scheduler): void {
-    if (life.isOver) return;
+  async #subscribe(life: SchedulerLife, scheduler: Scheduler): Promise<void> {
+    // As the adapter does: a subscription would throw out the scheduler that leads now.
+    await scheduler.confirmLeadership().catch(() => undefined);
+    if (life.isOver || !scheduler.isLeading) return;
     const { frameworkId } = mesosSubscription(scheduler.state);
     life.mesos = this.mesos.subscribe(
       {
@@ -288,7 +302,7 @@ export class Cluster {
         onDisconnected: (reason) => {
           life.mesos = null;
           life.clock.whenRunning(() => scheduler.post({ kind: 'mesos-disconnected', reason }));
-          life.clock.after(RESUBSCRIBE_MS, () => this.#subscribe(life, scheduler));
+          life.clock.after(RESUBSCRIBE_MS, () => void this.#subscribe(life, scheduler));
         },
       },
       frameworkId,

@@ -99,12 +99,19 @@ export const stallStore: Fault = ({ cluster, random }) => {
   return 'store';
 };
 
-/** The store ends the leader's session, or another leads while the leader is stopped with effects under way. */
+/**
+ * The store ends the leader's session, or another leads while the leader lives on, or is stopped with
+ * effects under way.
+ */
 export const loseLeadership: Fault = ({ cluster, random }) => {
   if (cluster.scheduler === null) return null;
   if (random.chance(0.4)) {
     cluster.store.depose();
     return 'its session at the store is over';
+  }
+  if (random.chance(0.4)) {
+    cluster.rivalScheduler();
+    return 'another leads, and it lives on beside it';
   }
   const ms = random.pick([20, 500, 5_000, 30_000]);
   cluster.usurpScheduler(ms);

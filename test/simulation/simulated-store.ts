@@ -96,7 +96,9 @@ export class SimulatedStore {
       },
       leader: async (): Promise<LeaderRecord | null> => {
         await this.#pass();
-        return this.#leader;
+        const leader = this.#leader;
+        await heard();
+        return leader;
       },
       load: async (): Promise<StoreSnapshot> => {
         await this.#pass();

@@ -206,7 +206,7 @@ describe('node agent', () => {
     const [hello] = bench.link.sent;
     expect(hello?.kind).to.equal('hello');
     if (hello?.kind === 'hello') {
-      expect(hello.hello).to.include({ dataAddress: 'h:1', mapVersion: 0, term: 0 });
+      expect(hello.hello).to.include({ dataAddress: 'h:1', mapVersion: 0, term: 3 });
     }
     expect(bench.plane.limits).to.deep.equal({ resyncBytesPerSecond: 7, concurrentJoins: 2 });
   });
@@ -238,6 +238,24 @@ describe('node agent', () => {
     bench.agent.setManager('old:1', 4);
     await bench.clock.runFor(2_000);
     expect(bench.links.map((link) => link.address)).not.to.include('old:1');
+  });
+
+  it('term: from the hint of a newer manager on, leases and maps of the old one count no more', async () => {
+    await bench.welcome(1, 1);
+    await bench.clock.runFor(1_000);
+    const sequence = bench.lastReport();
+    const old = bench.link;
+    const versions = bench.plane.mapVersions.length;
+    bench.agent.setManager('new:1', 2);
+    expect(old.isOpen).to.equal(false);
+    await bench.clock.runFor(200);
+    expect(bench.link.address).to.equal('new:1');
+    // What the old one had sent before arrives now; so would it on a link that cannot be told from the new one.
+    old.handlers.onMessage({ kind: 'lease', term: 1, sequence, durationMs: LEASE_MS });
+    bench.say({ kind: 'lease', term: 1, sequence, durationMs: LEASE_MS });
+    bench.say({ kind: 'map', map: map(1, 99, 1) });
+    expect(bench.plane.leaseUntilMs).to.equal(Number.NEGATIVE_INFINITY);
+    expect(bench.plane.mapVersions).to.have.length(versions);
   });
 
   it('map: a delta that does not fit ends the session, the next one brings a full map', async () => {
