@@ -40,6 +40,8 @@ export interface CopyContext {
   onCopied(bytes: number): void;
   /** The in-sync members besides the source, as of `epoch`; null for one that cannot be asked now. */
   otherSources(): readonly OtherSource[];
+  /** A block with data was stored here. */
+  onStored(address: ExtentAddress, block: number): void;
   /** No in-sync member has the block, and so it is lost here too. */
   onLost(address: ExtentAddress, block: number): void;
 }
@@ -85,6 +87,19 @@ export async function copyExtent(context: CopyContext, address: ExtentAddress): 
     incomplete: false,
   };
   await ended((done) => disk.store.setStamp(address, pg, final, done));
+}
+
+/** One block once more, whatever is here; power-safe at the end. */
+export async function copyBlockAgain(
+  context: CopyContext,
+  address: ExtentAddress,
+  block: number,
+): Promise<void> {
+  const meta = await fetchMeta(context, address);
+  if (meta === null) return;
+  const hasData = presenceAt(meta.presence, block) === PRESENCE.data;
+  await copyRun(context, address, meta, { block, count: 1, hasData });
+  await ended((done) => context.disk.store.flush(done));
 }
 
 /** A call of the store as a promise; every status but ok rejects. */
@@ -197,7 +212,10 @@ async function copyRun(
   const source = { disk: context.sourceDisk, peer: context.source };
   const answer = await pull(context, source, address, run);
   if (answer === null) await copyBlockByBlock(context, address, meta, run);
-  else await apply(context, address, meta, run, answer);
+  else {
+    await apply(context, address, meta, run, answer);
+    context.onStored(address, run.block);
+  }
   context.onCopied(run.count * BLOCK_BYTES);
 }
 

@@ -16,8 +16,9 @@ import type { PgView } from '../map-index.ts';
 import type { Peer } from '../peer/peer.ts';
 import { callPeer } from '../peer/peer-call.ts';
 import type { PeerSet } from '../peer/peer-set.ts';
-import { type CopyContext, copyExtent, ended, sourceFrame } from './extent-copy.ts';
+import { type CopyContext, copyBlockAgain, copyExtent, ended, sourceFrame } from './extent-copy.ts';
 import { FreshBlocks, isOfVolume, keyOf } from './fresh-blocks.ts';
+import { ReadBack } from './read-back.ts';
 import type { FreshMarks, ReplicaDisk } from './replica-disk.ts';
 import type { BlockPlace } from './source-operations.ts';
 
@@ -44,6 +45,7 @@ export class JoinTask implements FreshMarks {
   readonly #fresh = new FreshBlocks();
   /** Extents that are the same as the source's since the join began. */
   readonly #finished = new Set<string>();
+  readonly #readBack = new ReadBack();
   /** Extents still to be copied; null before the first listing. */
   #planned: Map<string, ExtentAddress> | null = null;
   #view: PgView;
@@ -180,6 +182,7 @@ export class JoinTask implements FreshMarks {
         this.#doneBytes += bytes;
         this.#error = '';
       },
+      onStored: (address, block) => this.#readBack.note(address, block),
       otherSources: () =>
         view.inSync
           .filter((disk) => disk !== sourceDisk)
@@ -204,6 +207,9 @@ export class JoinTask implements FreshMarks {
       await ended((done) => this.disk.store.setStamp(entry, view.id, whole, done));
     }
     await ended((done) => this.disk.store.flush(done));
+    await this.#readBack.check(this.disk, (address, block) =>
+      copyBlockAgain(context, address, block),
+    );
     this.#totalBytes = this.#doneBytes;
   }
 

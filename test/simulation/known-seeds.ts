@@ -78,4 +78,11 @@ export const KNOWN_SEEDS: readonly KnownSeed[] = [
     story:
       'A disk hung for ever while the manager was away. The first report after its return complained of the other member of a group (a lost connection), and of the hung disk only in other groups: the good copy left, the hung one stayed.',
   },
+  {
+    seed: 1001091,
+    overrides: { isShort: true },
+    name: "a disk that takes writes and cannot be read becomes nobody's home",
+    story:
+      'A disk that could not be read any more joined a group while the power of another member was lost; the only good copy was let go, and writes of parts of blocks failed.',
+  },
 ];

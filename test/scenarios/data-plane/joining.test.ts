@@ -196,6 +196,29 @@ describe('data plane: joining', () => {
     }
   });
 
+  it('the disk that joins cannot be read: it does not count as a copy, and says why', async () => {
+    const c = await cluster('unreadable');
+    const writer = new Writer(c, 'unreadable');
+    await writer.fill(40);
+    c.node(2).simulatedDisk.inject({ op: 'read', code: 'EIO', name: 'slabs/' });
+    c.setPg(1, [0, 1], [2]);
+    const errorOf = (): string => c.node(2).plane.report().joins[0]?.error ?? '';
+    await c.until('said', () => errorOf().includes('cannot be read back'));
+    await c.clock.runFor(10_000);
+    expect(isJoined(c, 2)).to.equal(false);
+    c.node(2).simulatedDisk.heal();
+    await c.until('joined', () => isJoined(c, 2));
+  });
+
+  it('one sector of the joining disk is bad: it is written again, and the disk joins', async () => {
+    const c = await cluster('sector');
+    const data = bytes(64 * 1024, 1);
+    await c.run('write', submit(c.device(0), 'write', 0, data.length, { data }));
+    c.node(2).simulatedDisk.inject({ op: 'read', code: 'EIO', name: 'slabs/', times: 1 });
+    c.setPg(1, [0, 1], [2]);
+    await c.until('joined', () => isJoined(c, 2));
+  });
+
   it('limit 0: the join stands still; a limit again: it goes on', async () => {
     const c = await cluster('limit');
     const data = bytes(4 * MiB, 1);
