@@ -1,20 +1,26 @@
-/** What operators ask for, dispatched to the file that owns it; and changes of a pool's policy. */
+/** What operators ask for, dispatched to the file that owns it. */
 import { unreachable } from '../../shared/base/assert.ts';
-import { invalidField, StorageError } from '../../shared/base/errors.ts';
+import { StorageError } from '../../shared/base/errors.ts';
 import { type DiskId, formatJob, type JobId } from '../../shared/base/ids.ts';
 import { attachVolume, detachVolume } from './attachments.ts';
 import { releaseBrake } from './brake.ts';
 import type { Command, CommandResult, Effect } from './contract.ts';
 import { readmit } from './disk-out.ts';
-import { recordEvent } from './events.ts';
 import { endJob } from './jobs.ts';
 import { activateDisk, activateNode, drainDisk, drainNode, forgetNode } from './nodes.ts';
-import type { PoolRecord } from './records.ts';
+import {
+  applyPools,
+  cancelApply,
+  createPool,
+  deletePool,
+  pauseApply,
+  resumeApply,
+  updatePool,
+} from './pools/pool-apply.ts';
+import type { JobRecord } from './records.ts';
 import { cancelScrub, startScrub } from './scrubs.ts';
 import type { Now, State } from './state.ts';
 import { createVolume, deleteVolume, updateVolume } from './volumes.ts';
-
-type UpdatePool = Extract<Command, { kind: 'update-pool' }>;
 
 /** Executes a command; the answer leaves with the commit of its facts, or later (attachments.ts). */
 export function onCommand(
@@ -66,6 +72,16 @@ function execute(
       return cancelJob(state, command.job, now);
     case 'update-pool':
       return updatePool(state, command, now);
+    case 'create-pool':
+      return createPool(state, command.pool, now);
+    case 'delete-pool':
+      return deletePool(state, command.pool, now);
+    case 'apply-pools':
+      return applyPools(state, command.document, now);
+    case 'pause-job':
+      return steerJob(state, command.job, pauseApply, now);
+    case 'resume-job':
+      return steerJob(state, command.job, resumeApply, now);
     default:
       return unreachable(command);
   }
@@ -88,6 +104,7 @@ function cancelJob(state: State, id: JobId, now: Now): CommandResult {
   if (job === undefined) {
     return failed(new StorageError('not-found', `There is no job ${name}`, { job: name }));
   }
+  if (job.kind === 'apply' && job.phase === 'paused') return cancelApply(state, job, now);
   if (job.phase !== 'running') {
     const text = `Cannot cancel ${name}: it is ${job.phase}`;
     return failed(new StorageError('conflict', text, { job: name }));
@@ -98,6 +115,7 @@ function cancelJob(state: State, id: JobId, now: Now): CommandResult {
     return { kind: 'done', id };
   }
   if (job.kind === 'scrub') return cancelScrub(state, job, now);
+  if (job.kind === 'apply') return cancelApply(state, job, now);
   if (job.kind !== 'drain') {
     const text = `Cannot cancel ${name}: a ${job.kind} restores what the cluster promises; only a drain, an expansion or a scrub can be called off`;
     return failed(new StorageError('conflict', text, { job: name }));
@@ -112,57 +130,16 @@ function cancelJob(state: State, id: JobId, now: Now): CommandResult {
   return { kind: 'done', id };
 }
 
-/** Longest cool-down: a week; a longer one is a switched-off expansion. */
-const COOLDOWN_MS_MAX = 7 * 24 * 3600 * 1000;
-const COUNT_MAX = 1_000_000;
-
-function updatePool(state: State, command: UpdatePool, now: Now): CommandResult {
-  const pool = state.facts.pools.find(command.pool);
-  if (pool === undefined) {
-    const text = `There is no pool "${command.pool}"`;
-    return failed(new StorageError('not-found', text, { pool: command.pool }));
-  }
-  const next: PoolRecord = { ...pool, ...command.changes };
-  const error = checkPool(next);
-  if (error !== null) return failed(error);
-  state.facts.pools.put(next);
-  const names = Object.keys(command.changes).join(', ');
-  const message = `Settings of pool "${pool.name}" were changed by an operator: ${names}`;
-  recordEvent(state, { severity: 'info', kind: 'pool.changed', message, subject: pool.name }, now);
-  return { kind: 'done', id: null };
-}
-
-function checkPool(pool: PoolRecord): StorageError | null {
-  const { expandAtRatio, fullAtRatio, expandCooldownMs } = pool;
-  if (!isWithin(fullAtRatio, 0.01, 0.99))
-    return invalidField('fullAtRatio', fullAtRatio, '0.01 to 0.99');
-  if (!isWithin(expandAtRatio, 0.01, 0.99)) {
-    return invalidField('expandAtRatio', expandAtRatio, '0.01 to 0.99');
-  }
-  if (expandAtRatio >= fullAtRatio) {
-    return invalidField('expandAtRatio', expandAtRatio, `below fullAtRatio, ${fullAtRatio}`);
-  }
-  if (!isWithin(expandCooldownMs, 0, COOLDOWN_MS_MAX)) {
-    return invalidField('expandCooldownMs', expandCooldownMs, `0 to ${COOLDOWN_MS_MAX}`);
-  }
-  if (typeof pool.isAutoExpand !== 'boolean') {
-    return invalidField('isAutoExpand', pool.isAutoExpand, 'true or false');
-  }
-  for (const field of ['diskCountMax', 'claimPerNode', 'claimNodes'] as const) {
-    const value = pool[field];
-    if (value !== null && (!Number.isInteger(value) || value < 0 || value > COUNT_MAX)) {
-      return invalidField(
-        field,
-        value,
-        `a whole number from 0 to ${COUNT_MAX}, or null for no bound`,
-      );
-    }
-  }
-  return null;
-}
-
-function isWithin(value: unknown, low: number, high: number): boolean {
-  return typeof value === 'number' && value >= low && value <= high;
+function steerJob(
+  state: State,
+  id: JobId,
+  steer: (state: State, job: JobRecord, now: Now) => CommandResult,
+  now: Now,
+): CommandResult {
+  const job = state.facts.jobs.find(id);
+  if (job !== undefined) return steer(state, job, now);
+  const name = formatJob(id);
+  return failed(new StorageError('not-found', `There is no job ${name}`, { job: name }));
 }
 
 function failed(error: StorageError): CommandResult {

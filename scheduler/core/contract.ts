@@ -11,6 +11,7 @@ import type { DiskId, JobId, NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { SchedulerCall, SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
 import type { Durability } from '../../shared/model/cluster-map.ts';
 import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
+import type { NewPool, PoolDocument, PoolSettings } from '../../shared/model/pool-settings.ts';
 import type { ScrubOrder, ScrubScope } from '../../shared/model/scrub.ts';
 
 export type Event =
@@ -102,19 +103,13 @@ export type Command =
       readonly scope: ScrubScope;
       readonly isScheduled: boolean;
     }
-  | {
-      readonly kind: 'update-pool';
-      readonly pool: string;
-      readonly changes: {
-        readonly expandAtRatio?: number;
-        readonly fullAtRatio?: number;
-        readonly diskCountMax?: number | null;
-        readonly expandCooldownMs?: number;
-        readonly isAutoExpand?: boolean;
-        readonly claimPerNode?: number | null;
-        readonly claimNodes?: number | null;
-      };
-    };
+  | { readonly kind: 'create-pool'; readonly pool: NewPool }
+  | { readonly kind: 'update-pool'; readonly pool: string; readonly changes: PoolSettings }
+  | { readonly kind: 'delete-pool'; readonly pool: string }
+  /** null: bring the disks in line with the pools as they are. */
+  | { readonly kind: 'apply-pools'; readonly document: PoolDocument | null }
+  | { readonly kind: 'pause-job'; readonly job: JobId }
+  | { readonly kind: 'resume-job'; readonly job: JobId };
 
 /** Settings of the manager; fixed while it leads. All durations in milliseconds. */
 export interface ManagerOptions {

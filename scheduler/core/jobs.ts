@@ -6,6 +6,7 @@
  *   drain                one per node or disk, made by the operator's command
  *   expand, delete       made by capacity.ts and volumes.ts, which also end them
  *   scrub                one at a time, made by a command (scrubs.ts)
+ *   apply                one at a time, made by a command (pools/pool-apply.ts)
  */
 import { type DiskId, jobId, type PgId } from '../../shared/base/ids.ts';
 import type { JoinReport } from '../../shared/model/node-report.ts';
@@ -328,7 +329,7 @@ function forgetOldJobs(state: State): void {
   const { jobs } = state.facts;
   if (jobs.size <= ENDED_JOBS_MAX) return;
   for (const job of jobs.values()) {
-    if (job.phase === 'running') continue;
+    if (job.phase === 'running' || job.phase === 'paused') continue;
     jobs.delete(job.id);
     if (jobs.size <= ENDED_JOBS_MAX) return;
   }

@@ -59,6 +59,16 @@ export function setTarget(state: State, id: PgId, target: readonly DiskId[]): vo
   indexPg(state, state.facts.pgs.update(id, { target }));
 }
 
+/** A PG of a family that is no more: nothing has or wants a replica of it. */
+export function deletePg(state: State, id: PgId): void {
+  forgetPg(state, state.facts.pgs.get(id));
+  const { work } = state;
+  for (const index of [work.shortTargets, work.unsettled, work.suspectPgs]) index.delete(id);
+  state.pgBytes.delete(id);
+  state.facts.scrubs.delete(id);
+  state.facts.pgs.delete(id);
+}
+
 function forgetPg(state: State, pg: PgRecord): void {
   const { pgsOfDisk, targetsOfDisk } = state.work;
   for (const disk of [...pg.inSync, ...pg.joining]) pgsOfDisk.get(disk)?.delete(pg.id);

@@ -87,7 +87,7 @@ export function isDiskServingById(state: State, id: DiskId): boolean {
 /** Operator or plan wants the disk empty. */
 export function isDiskLeaving(state: State, disk: DiskRecord): boolean {
   if (disk.isDraining || disk.phase === 'releasing') return true;
-  if ((disk.out ?? null) !== null) return true;
+  if ((disk.out ?? null) !== null || (disk.unselected ?? null) !== null) return true;
   const admin = state.facts.nodes.find(disk.node)?.admin;
   return admin === 'draining' || admin === 'drained' || admin === 'gone';
 }

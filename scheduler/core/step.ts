@@ -17,12 +17,14 @@ import type { Effect, Event } from './contract.ts';
 import { superviseDisksOut, takeDiskErrors } from './disk-out.ts';
 import { watchDisks } from './disk-use.ts';
 import { superviseLeases } from './fencing.ts';
+import { superviseGrowth } from './growth.ts';
 import { followProgress } from './job-progress.ts';
 import { followMoves } from './jobs.ts';
 import { onMemberReports, removeLostMembers } from './membership.ts';
 import { onMesosDisconnected, onMesosEvent, planMesos } from './mesos/framework.ts';
 import { superviseDrains } from './nodes.ts';
 import { plan } from './placement/planner.ts';
+import { superviseApply } from './pools/pool-apply.ts';
 import { onScrubReport, superviseScrub } from './scrubs.ts';
 import { onClosed, onHello, onReport, superviseSessions } from './sessions.ts';
 import type { Now, State } from './state.ts';
@@ -100,11 +102,13 @@ function supervise(state: State, now: Now): readonly Effect[] {
   plan(state, now);
   superviseDrains(state, now);
   superviseDisksOut(state, now);
+  superviseApply(state, now);
   followMoves(state, now);
   followDeletions(state, now);
   superviseScrub(state, now);
   followProgress(state, now);
   superviseCapacity(state, now);
+  superviseGrowth(state, now);
   effects.push(...planMesos(state, now));
   return effects;
 }

@@ -124,6 +124,14 @@ export interface Work {
   readonly distrust: Map<DiskId, Distrust>;
   readonly nodeDistrust: Map<NodeId, Distrust>;
   readonly diskErrors: Map<DiskId, DiskErrors>;
+  /** Whose disks are emptied now for a change of pools (pool-apply.ts); null: nobody's. */
+  applyTurn: NodeId | null;
+  /** Disks with a growth on record (growth.ts): at most one. */
+  readonly growing: Set<DiskId>;
+  /** When a disk whose growth led nowhere may be tried again. */
+  readonly growAfterMs: Map<DiskId, number>;
+  /** Offers that showed a stopped disk's volume as it was. */
+  readonly growAttempts: Map<DiskId, number>;
   /** What each disk was good for when it was last looked at (disk-use.ts): a change plans anew. */
   readonly diskUses: Map<DiskId, DiskUse>;
   /** Since when a disk that holds or should hold PGs is out of reach. */
@@ -171,6 +179,10 @@ export function createWork(): Work {
     distrust: new Map(),
     nodeDistrust: new Map(),
     diskErrors: new Map(),
+    applyTurn: null,
+    growing: new Set(),
+    growAfterMs: new Map(),
+    growAttempts: new Map(),
     diskUses: new Map(),
     diskAwaySinceMs: new Map(),
     explanations: new Map(),

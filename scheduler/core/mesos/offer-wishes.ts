@@ -3,8 +3,8 @@
  * capacity asks for an expansion. Which disks those may be is for the pool's selector (`pools/selection.ts`).
  */
 import type { NodeId } from '../../../shared/base/ids.ts';
+import { isApplyPaused } from '../pools/apply-state.ts';
 import type { PassReason } from '../pools/pass-reason.ts';
-import { isApplyPaused } from '../pools/pool-apply.ts';
 import { inPriority, reasonOf } from '../pools/selection.ts';
 import type { DiskRecord, NodeRecord, PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';

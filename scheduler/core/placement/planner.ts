@@ -6,9 +6,11 @@
 import type { DiskId, PgId } from '../../../shared/base/ids.ts';
 import { isBraked } from '../brake.ts';
 import { diskUse } from '../disk-use.ts';
+import { isGrowing } from '../growth.ts';
 import { noteReplan } from '../jobs.ts';
 import { changeMembers, familyOf, setTarget } from '../members.ts';
 import { isDiskLost, isDiskRemovable, isDiskServing } from '../node-life.ts';
+import { isPgHeldBack } from '../pools/apply-state.ts';
 import type { PgFamilyRecord, PgRecord, PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { isTrusted } from '../trust.ts';
@@ -148,6 +150,7 @@ function startMoves(state: State, now: Now): void {
     // Who may be a source, and who leaves, is decided first (suspects.ts).
     if (suspects !== undefined) continue;
     const { replicas } = familyOf(state, id);
+    if (isPgHeldBack(state, state.facts.pgs.get(id), replicas)) continue;
     const bytes = state.pgBytes.get(id) ?? 0;
     const ratios = joinRatios.get(id);
     pgs.push({
@@ -191,7 +194,8 @@ function moveDisks(state: State, now: Now): MoveDisk[] {
     disks.push({
       id: disk.id,
       node: disk.node,
-      isUsable: use === 'serving' && isTrusted(state, disk, now.ms),
+      // One that grows is about to be stopped: it joins again when it has.
+      isUsable: use === 'serving' && isTrusted(state, disk, now.ms) && !isGrowing(disk),
       isLeaving: use === 'leaving',
       isServing: isDiskServing(state, disk),
       usedBytes: observed?.usedBytes ?? 0,

@@ -351,10 +351,10 @@ export class SimulatedCluster {
   /** Nobody is left out while it holds a lease, unless it failed or consented. */
   #checkMembership(changed: readonly PgId[]): void {
     for (const id of changed) {
-      const after = this.state.facts.pgs.get(id);
+      const after = this.state.facts.pgs.find(id);
       const before = this.#pgsBefore.get(id);
-      this.#pgsBefore.set(id, after);
-      if (before === undefined) continue;
+      if (after !== undefined) this.#pgsBefore.set(id, after);
+      if (before === undefined || after === undefined) continue;
       expect(checkEpochRule(before, after)).to.equal(null);
       for (const disk of before.inSync) {
         if (after.inSync.includes(disk)) continue;
