@@ -56,6 +56,11 @@ export interface NodeRecord {
   readonly admin: NodeAdmin;
   readonly executorId: string;
   /**
+   * How often a launch started its executor anew, 0 when absent: Mesos' word on an executor's end holds for
+   * the tasks of that run alone. Durable, since such a word may come to a later manager.
+   */
+  readonly executorRun?: number;
+  /**
    * Places (`mount:/mnt/a`) of disks that an operator emptied and had given back: not claimed again
    * until this list is cleared or the agent registers anew.
    */
@@ -117,11 +122,19 @@ export interface DiskRecord {
   /** Of the current or last task; a new one with every launch. */
   readonly taskId: string | null;
   readonly taskAttempt: number;
+  /** The run of the node's executor (NodeRecord) that `taskId` was launched into; 0 when absent. */
+  readonly executorRun?: number;
   readonly error: string;
   /** Operator asked to move everything off this disk. */
   readonly isDraining: boolean;
   /** Taken out for its errors (disk-out.ts): emptied, and kept so until it is readmitted. */
   readonly out?: { readonly sinceMs: number; readonly reason: string } | null;
+  /** It leaves its PGs, is stopped, and its volume becomes larger (growth.ts); null or missing: not now. */
+  readonly growth?: {
+    readonly addBytes: number;
+    readonly sinceMs: number;
+    readonly reason: string;
+  } | null;
   /** The memory of its store (DiskReport) that PG records take for granted; absent before the first. */
   readonly incarnation?: number;
   /**

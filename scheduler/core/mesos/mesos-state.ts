@@ -27,8 +27,6 @@ export interface ObservedTask {
   /** When the next KILL is due, while one is wanted. */
   killAtMs: number;
   killDelayMs: number;
-  /** Which run of the node's executor it belongs to (ObservedHost). */
-  executorRun: number;
 }
 
 /** One node as Mesos shows it. */
@@ -37,8 +35,6 @@ export interface ObservedHost {
   failures: number;
   /** No launch before this. */
   retryAtMs: number;
-  /** Grows when a launch starts the executor anew: updates of an earlier run say nothing about it. */
-  executorRun: number;
   /** The agent said that the executor's container ended; null since the last launch. */
   executorExitedAtMs: number | null;
   lastOfferAtMs: number;
@@ -116,7 +112,6 @@ export function observedHost(state: MesosState, node: NodeId): ObservedHost {
   const created: ObservedHost = {
     failures: 0,
     retryAtMs: Number.NEGATIVE_INFINITY,
-    executorRun: 0,
     executorExitedAtMs: null,
     lastOfferAtMs: Number.NEGATIVE_INFINITY,
     isExecutorReserved: false,
@@ -159,7 +154,6 @@ export function trackTask(
     askDelayMs: ASK_DELAY_MS_MIN,
     killAtMs: Number.NEGATIVE_INFINITY,
     killDelayMs: KILL_DELAY_MS_MIN,
-    executorRun: 0,
   };
   state.tasks.set(disk, task);
   return task;

@@ -9,11 +9,13 @@
  */
 import type { DiskSource, Resource } from '../../../shared/mesos/messages.ts';
 import type { Offer } from '../../../shared/mesos/scheduler-messages.ts';
+import { isGrowing } from '../growth.ts';
 import { observedNode } from '../node-life.ts';
 import type { DiskPhase, DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { observedHost, observedTask, type TaskLife } from './mesos-state.ts';
 import { claimMilli, executorIdOf } from './offer-claims.ts';
+import { growVolume } from './offer-growth.ts';
 import {
   canTake,
   executorShare,
@@ -31,7 +33,7 @@ import {
   placeOf,
   reserve,
 } from './offer-resources.ts';
-import { noteLaunch, taskIdOf } from './tasks.ts';
+import { isOfCurrentRun, noteLaunch, taskIdOf } from './tasks.ts';
 
 /** Work stops on a node whose maintenance begins within this; a launch would only be killed again. */
 const WINDOW_AHEAD_MS = 120_000;
@@ -67,18 +69,19 @@ export function executorPresence(
   state: State,
   site: { readonly node: NodeRecord; readonly offer: Offer; readonly plan: OfferPlan },
 ): ExecutorPresence {
-  const { node, offer, plan } = site;
+  const { offer, plan } = site;
+  // A launch of this very step may have started the executor anew.
+  const node = state.facts.nodes.get(site.node.id);
   const isOurs = (id: string | undefined): boolean => id === node.executorId;
   if (plan.launch.some(({ executor }) => isOurs(executor?.executor_id.value))) return 'there';
   // Mesos' word on its death is newer than any offer that still lists it.
   if (observedNode(state, node.id).executor === 'dead') return 'none';
   if (offer.executor_ids?.some(({ value }) => isOurs(value)) === true) return 'there';
-  const { executorRun } = observedHost(state.mesos, node.id);
   for (const id of state.facts.diskIndex.ofNode(node.id)) {
-    const task = observedTask(state.mesos, state.facts.disks.get(id));
-    if (task !== null && task.executorRun === executorRun && IN_FLIGHT.has(task.life)) {
-      return 'doubt';
-    }
+    const disk = state.facts.disks.get(id);
+    if (!isOfCurrentRun(node, disk)) continue;
+    const task = observedTask(state.mesos, disk);
+    if (task !== null && IN_FLIGHT.has(task.life)) return 'doubt';
   }
   return 'none';
 }
@@ -94,6 +97,11 @@ export function bringUp(state: State, site: Site, disk: DiskRecord, now: Now): L
   if (!mayLaunch) {
     askWhy(state, disk, now);
     return 'wait';
+  }
+  if (isGrowing(disk)) {
+    const growth = growVolume(state, site, disk, now);
+    if (growth === 'growing') return 'wait';
+    return bringUp(state, site, state.facts.disks.get(disk.id), now);
   }
   if (observedHost(state.mesos, node.id).retryAtMs > now.ms) return 'wait';
   if (isInWindow(node, now, WINDOW_AHEAD_MS)) return 'wait';
@@ -146,7 +154,8 @@ function launch(
   const presence = executorPresence(state, site);
   if (presence === 'doubt') return 'wait';
   const isThere = presence === 'there';
-  const node = isThere ? site.node : renewExecutor(state, site.node);
+  const known = state.facts.nodes.get(site.node.id);
+  const node = isThere ? known : renewExecutor(state, known);
   const artefact = node.artefact ?? state.options.executor;
   const mineToo = isOurs(node.id, 'task', disk.id);
   const shell = isOurs(node.id, 'executor', null);
@@ -161,9 +170,12 @@ function launch(
   const volume = takeVolume(state, site, disk, found);
   const taskAttempt = disk.taskAttempt + 1;
   const taskId = taskIdOf(state, disk.id, taskAttempt);
+  const executorRun = (node.executorRun ?? 0) + (isThere ? 0 : 1);
+  if (!isThere) state.facts.nodes.update(node.id, { executorRun });
   const record = state.facts.disks.update(disk.id, {
     taskId,
     taskAttempt,
+    executorRun,
     phase: disk.phase === 'claiming' ? 'claiming' : 'launched',
     phaseSinceMs: now.wallMs,
     error: '',

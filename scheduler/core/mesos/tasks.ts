@@ -18,6 +18,7 @@ import type { SchedulerCall } from '../../../shared/mesos/scheduler-messages.ts'
 import type { Effect } from '../contract.ts';
 import { recordEvent } from '../events.ts';
 import { nextMapVersion } from '../fencing.ts';
+import { isReadyToGrow } from '../growth.ts';
 import { observedNode } from '../node-life.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
@@ -174,12 +175,12 @@ function onEnded(
   const isNews = task.life !== 'unknown';
   const ranWell = task.life === 'alive' && now.ms - task.sinceMs >= WELL_AFTER_MS;
   noteLife(task, 'dead', status, now);
-  const isDrain = notePlannedOutage(state, disk, status, now);
+  const isPlanned = notePlannedOutage(state, disk, status, now) || isReadyToGrow(state, disk);
   if (disk.phase === 'launched' || disk.phase === 'serving') {
     setPhase(state, disk, 'down', task.reason, now);
   }
   if (disk.phase === 'releasing' || disk.phase === 'failed' || disk.phase === 'lost') return;
-  if (!isDrain && isNews) countFailure(state, disk, status, ranWell, now);
+  if (!isPlanned && isNews) countFailure(state, disk, status, ranWell, now);
 }
 
 /** Makes relaunches on this node wait, longer after each failure in a row. */
@@ -240,14 +241,19 @@ function noteExecutorEnd(state: State, disk: DiskRecord, status: TaskStatus): vo
   const node = state.facts.nodes.get(disk.node);
   if (status.executor_id !== undefined && status.executor_id.value !== node.executorId) return;
   if (status.agent_id !== undefined && status.agent_id.value !== node.agentId) return;
-  const host = observedHost(state.mesos, node.id);
   // Of an earlier run of the executor: a new one has been started since.
-  if (observedTask(state.mesos, disk)?.executorRun !== host.executorRun) return;
+  if (!isOfCurrentRun(node, disk)) return;
+  const host = observedHost(state.mesos, node.id);
   const exitedBefore = host.executorExitedAtMs !== null && status.source === 'SOURCE_AGENT';
   const isEnd = TASK_MEANING[status.state] === 'ended';
   if (saysContainerEnded(status) || (exitedBefore && isEnd)) {
     observedNode(state, node.id).executor = 'dead';
   }
+}
+
+/** Whether the disk's task was launched into the run of the executor that was started last. */
+export function isOfCurrentRun(node: NodeRecord, disk: DiskRecord): boolean {
+  return (disk.executorRun ?? 0) === (node.executorRun ?? 0);
 }
 
 function forgetExecutor(state: State, disk: DiskRecord): void {
@@ -336,13 +342,11 @@ export function noteLaunch(
 ): void {
   const host = observedHost(state.mesos, disk.node);
   if (launch.isNewExecutor) {
-    host.executorRun += 1;
     host.executorExitedAtMs = null;
     // From here on a new container may come up there at any moment.
     const observed = observedNode(state, disk.node);
     if (observed.executor === 'dead') observed.executor = 'unknown';
   }
   host.isExecutorReserved = true;
-  const task = trackTask(state.mesos, disk.id, launch.taskId, 'sent', now.ms);
-  task.executorRun = host.executorRun;
+  trackTask(state.mesos, disk.id, launch.taskId, 'sent', now.ms);
 }

@@ -165,6 +165,29 @@ describe('tasks: what each state does', () => {
     expect(scenario.executorLife()).to.equal('running');
     expect(scenario.disk(1).phase).to.equal('down');
   });
+
+  it('the same word to a later manager: the new executor is not dead', () => {
+    const a = agent();
+    const scenario = new Scenario([a], { claimPerNode: 2 }).ready().bringUp();
+    const [first, second] = [scenario.taskId(0), scenario.taskId(1)];
+    const died = {
+      source: 'SOURCE_AGENT' as const,
+      reason: 'REASON_EXECUTOR_TERMINATED' as const,
+    };
+    a.endExecutor(scenario.node().executorId);
+    scenario.update(first, 'TASK_FAILED', died);
+    scenario.tick(2000);
+    scenario.offer();
+    const renewed = scenario.taskId(0);
+    scenario.restart();
+    scenario.ready();
+    scenario.masterUpdate(renewed, 'TASK_RUNNING', { reason: 'REASON_RECONCILIATION' });
+    scenario.update(second, 'TASK_FAILED', died);
+    expect(scenario.executorLife()).to.equal('running');
+    expect(scenario.disk(1).phase).to.equal('down');
+    scenario.update(renewed, 'TASK_FAILED', died);
+    expect(scenario.executorLife(), 'its own end counts').to.equal('dead');
+  });
 });
 
 describe('tasks: acknowledgements', () => {
