@@ -1,6 +1,7 @@
 /**
  * Where the operator API is: `--api`, else `CISTERN_API`, else the development cluster of this user,
- * which writes its address to `cluster.json` in `CISTERN_DEV_DIR` (default `~/.cistern/dev`).
+ * which writes its address to `cluster.json` in `CISTERN_DEV_DIR` (default `~/.cistern/dev`). Several
+ * schedulers are named with commas between them.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,18 +11,22 @@ import { unreachableError } from './failures.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Without a trailing slash. Throws a usage error for what is no URL, "unreachable" when none is known. */
-export function resolveApi(given: string | undefined, environment: Environment): string {
-  if (given !== undefined) return checkUrl('--api', given);
+/** At least one, without trailing slashes. Throws a usage error for what is no URL, "unreachable" when none is known. */
+export function resolveApi(given: string | undefined, environment: Environment): readonly string[] {
+  if (given !== undefined) return checkUrls('--api', given);
   const fromEnvironment = environment['CISTERN_API'];
-  if (fromEnvironment) return checkUrl('CISTERN_API', fromEnvironment);
+  if (fromEnvironment) return checkUrls('CISTERN_API', fromEnvironment);
   const path = join(devDirectory(environment), 'cluster.json');
   const address = readAddress(path);
-  if (address !== null) return checkUrl(path, address);
+  if (address !== null) return checkUrls(path, address);
   throw unreachableError(
     `No cluster to talk to: neither --api nor CISTERN_API is set, and no development cluster is recorded in "${path}"`,
     'start one with "cistern dev up", or give the address: --api http://HOST:PORT',
   );
+}
+
+function checkUrls(source: string, given: string): readonly string[] {
+  return given.split(',').map((one) => checkUrl(source, one.trim()));
 }
 
 function checkUrl(source: string, given: string): string {

@@ -30,7 +30,9 @@ export class Cli {
 
   /** Looked up when first needed: `dev up` works without a cluster. */
   get api(): ApiClient {
-    this.#api ??= new ApiClient(resolveApi(this.#given, this.environment));
+    this.#api ??= new ApiClient(resolveApi(this.#given, this.environment), (text) =>
+      this.terminal.explain(this.terminal.errorColors.yellow(text)),
+    );
     return this.#api;
   }
 

@@ -59,7 +59,8 @@ function createParser(): GlobalArgv {
     .option('api', {
       type: 'string',
       requiresArg: true,
-      describe: 'Address of the API; else CISTERN_API, else the development cluster',
+      describe:
+        'Addresses of the schedulers (a,b,c); else CISTERN_API, else the development cluster',
     })
     .parserConfiguration({ 'duplicate-arguments-array': false })
     .wrap(Math.min(HELP_COLUMNS_MAX, process.stdout.columns || HELP_COLUMNS_MAX))
