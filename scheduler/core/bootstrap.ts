@@ -119,6 +119,9 @@ function restoreObservations(state: State, now: Now): void {
     observed.awaySinceMs = now.ms;
     if (node.isFenced) observed.fenceVersion = state.facts.cluster.mapVersion;
   }
+  for (const disk of state.facts.disks.values()) {
+    if ((disk.growth ?? null) !== null) state.work.growing.add(disk.id);
+  }
   for (const volume of state.facts.volumes.values()) {
     if (volume.isDetaching) state.work.detaching.set(volume.id, state.facts.cluster.mapVersion);
   }

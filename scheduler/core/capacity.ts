@@ -275,7 +275,8 @@ function followExpansion(state: State, expansion: Expansion, now: Now): void {
   }
   const coming = comingDisks(state, pool.name).length;
   if (!pool.isAutoExpand || (need.count === 0 && coming === 0)) {
-    finishExpansion(state, expansion, gained > 0 ? 'done' : 'cancelled', now);
+    const hasMore = gained > 0 || (job.figures['grownBytes'] ?? 0) > 0;
+    finishExpansion(state, expansion, hasMore ? 'done' : 'cancelled', now);
     return;
   }
   const open = Math.max(0, goal - serving.length - coming);

@@ -45,6 +45,11 @@ function judge(state: State, disk: DiskRecord, nowMs: number): DiskUse {
     away.delete(disk.id);
     return 'leaving';
   }
+  // Stopped on purpose for a moment: it takes nothing new, and keeps its place.
+  if ((disk.growth ?? null) !== null) {
+    away.delete(disk.id);
+    return 'away';
+  }
   if (isDiskServing(state, disk)) {
     away.delete(disk.id);
     return 'serving';

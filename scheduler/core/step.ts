@@ -17,6 +17,7 @@ import type { Effect, Event } from './contract.ts';
 import { superviseDisksOut, takeDiskErrors } from './disk-out.ts';
 import { watchDisks } from './disk-use.ts';
 import { superviseLeases } from './fencing.ts';
+import { superviseGrowth } from './growth.ts';
 import { followProgress } from './job-progress.ts';
 import { followMoves } from './jobs.ts';
 import { onMemberReports, removeLostMembers } from './membership.ts';
@@ -107,6 +108,7 @@ function supervise(state: State, now: Now): readonly Effect[] {
   superviseScrub(state, now);
   followProgress(state, now);
   superviseCapacity(state, now);
+  superviseGrowth(state, now);
   effects.push(...planMesos(state, now));
   return effects;
 }

@@ -185,17 +185,23 @@ function choose(state: State, question: Question): Choice {
       const { sizeBytes } = fit;
       return { kind: 'taken', wish, candidate, sizeBytes, isExpansion: false };
     }
-    if (wish.expansion > 0) {
+    // Whoever takes as much as there is has it grow (growth.ts), rather than two stores on one file system.
+    if (wish.expansion > 0 && (!isTaken || selector.pieceBytes !== null)) {
       const { sizeBytes } = fit;
       return { kind: 'taken', wish, candidate, sizeBytes, isExpansion: true };
     }
-    reasons.push(wish.baseline > 0 ? placeTaken(wish) : wish.whyNot);
+    const isForGrowth = isTaken && selector.pieceBytes === null;
+    const isWanted = wish.baseline > 0 || (isForGrowth && wish.expansion > 0);
+    reasons.push(isWanted ? placeTaken(wish, isForGrowth) : wish.whyNot);
   }
   return { kind: 'passed', reasons };
 }
 
-function placeTaken({ pool }: Wish): PassReason {
-  const text = `one of our disks is on it already; pool "${pool.name}" takes another piece when it expands`;
+function placeTaken({ pool }: Wish, isForGrowth: boolean): PassReason {
+  const later = isForGrowth
+    ? `it grows when pool "${pool.name}" expands and no disk of its own is offered`
+    : `pool "${pool.name}" takes another piece when it expands`;
+  const text = `one of our disks is on it already; ${later}`;
   return reasonOf('place-taken', pool, text);
 }
 

@@ -2,7 +2,7 @@
  * The operations with which one agent's offers are answered. Pieces are collected in any order and come
  * out in the order in which Mesos can apply them to the running sum of one ACCEPT:
  *
- *   DESTROY → UNRESERVE → RESERVE → CREATE → LAUNCH
+ *   DESTROY → UNRESERVE → RESERVE → CREATE → GROW_VOLUME → LAUNCH
  *
  * Every step is small enough to be repeated: what was reserved or created before is used as it is, only
  * what is missing is added. So a claim that was cut off anywhere goes on from there.
@@ -42,11 +42,13 @@ export interface OfferPlan {
   /** One list per reservation: resources of one call are reserved with the same labels. */
   readonly reserve: Resource[][];
   readonly create: Resource[];
+  /** Of volumes that nothing uses: what comes of it is offered later. */
+  readonly grow: { readonly volume: Resource; readonly addition: Resource }[];
   readonly launch: TaskInfo[];
 }
 
 export function createPlan(): OfferPlan {
-  return { destroy: [], unreserve: [], reserve: [], create: [], launch: [] };
+  return { destroy: [], unreserve: [], reserve: [], create: [], grow: [], launch: [] };
 }
 
 export function isEmpty(plan: OfferPlan): boolean {
@@ -65,6 +67,7 @@ export function operationsOf(plan: OfferPlan): OfferOperation[] {
     operations.push({ type: 'RESERVE', reserve: { resources } });
   }
   if (plan.create.length > 0) operations.push({ type: 'CREATE', create: { volumes: plan.create } });
+  for (const grow_volume of plan.grow) operations.push({ type: 'GROW_VOLUME', grow_volume });
   if (plan.launch.length > 0) {
     operations.push({ type: 'LAUNCH', launch: { task_infos: plan.launch } });
   }

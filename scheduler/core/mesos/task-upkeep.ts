@@ -8,6 +8,7 @@ import { formatDisk } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { Effect } from '../contract.ts';
 import { recordEvent } from '../events.ts';
+import { isReadyToGrow } from '../growth.ts';
 import { observedNode } from '../node-life.ts';
 import type { DiskRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
@@ -72,7 +73,7 @@ function tendTask(
   const isStuck = task.life === 'starting' && sinceMs >= START_MS_MAX;
   // The node was given up, but its task is there: it ends; its volume stays.
   const isLeftover = disk.phase === 'lost' && task.life !== 'away';
-  if (disk.phase !== 'releasing' && !isStuck && !isLeftover) return;
+  if (disk.phase !== 'releasing' && !isStuck && !isLeftover && !isReadyToGrow(state, disk)) return;
   if (now.ms < task.killAtMs) return;
   task.killAtMs = now.ms + task.killDelayMs;
   task.killDelayMs = Math.min(KILL_DELAY_MS_MAX, task.killDelayMs * 2);

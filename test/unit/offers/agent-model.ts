@@ -66,6 +66,14 @@ export class ModelAgent {
         this.#take(withoutVolume(volume));
         this.#add(volume);
       }
+      const grow = operation.grow_volume;
+      if (grow !== undefined) {
+        if (grow.volume.disk?.source?.type === 'MOUNT') throw new Error('a MOUNT volume grows');
+        this.#take(grow.volume);
+        this.#take(grow.addition);
+        const value = (milli(grow.volume) + milli(grow.addition)) / 1000;
+        this.#add({ ...grow.volume, scalar: { value } });
+      }
       for (const task of operation.launch?.task_infos ?? []) this.#launch(task);
     }
   }
