@@ -37,6 +37,7 @@ export const JOB_TONES: Readonly<Record<JobView['state'], Tone>> = {
   done: 'good',
   failed: 'bad',
   cancelled: 'idle',
+  paused: 'warn',
 };
 
 /** Small but not zero is never shown as zero, and almost full never as full. */
