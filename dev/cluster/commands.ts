@@ -177,7 +177,9 @@ export async function devStatus(place: DevPlace): Promise<DevCluster> {
     return { api: null, directory: paths.root, isRunning: false, problems: [], agents: [] };
   }
   const problems = [];
-  if (!isAlive(state.schedulerPid)) problems.push('The scheduler does not run (it is restarted)');
+  if (!state.schedulers.every(({ pid }) => isAlive(pid))) {
+    problems.push('A scheduler does not run (it is restarted)');
+  }
   if (!isAlive(state.mesosPid)) problems.push('The Mesos stand-in does not run');
   return {
     api: state.api,
@@ -319,13 +321,21 @@ function getRunning(paths: DevPaths): DevState {
   return state;
 }
 
+/** From the first scheduler that has a leader to ask; null: none yet. */
 async function readCluster(api: string): Promise<ClusterView | null> {
-  try {
-    const answer = await request(`${api}/v1/cluster`, { headersTimeout: 2_000 });
-    return answer.statusCode === 200 ? ((await answer.body.json()) as ClusterView) : null;
-  } catch {
-    return null; // Not listening yet.
+  for (const address of api.split(',')) {
+    try {
+      const answer = await request(`${address}/v1/cluster`, { headersTimeout: 5_000 });
+      // A standby's own copy says nothing of what is up.
+      if (answer.statusCode === 200 && answer.headers['cistern-snapshot-age'] === undefined) {
+        return (await answer.body.json()) as ClusterView;
+      }
+      await answer.body.dump();
+    } catch {
+      // Not listening yet.
+    }
   }
+  return null;
 }
 
 function sleep(ms: number): Promise<void> {

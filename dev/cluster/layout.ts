@@ -8,7 +8,7 @@
  *   mesos/                   the stand-in: agents' work directories, their disks, sandboxes
  *   state/                   the scheduler's metadata store
  *   sockets/                 unix sockets of attached volumes
- *   logs/                    supervisor.log, mesos.log, scheduler.log
+ *   logs/                    supervisor.log, mesos.log, scheduler.log (scheduler2.log, … of further ones)
  * ```
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -36,6 +36,15 @@ export interface DevSettings {
   readonly useArtefact: boolean;
   /** Processes in network namespaces, so that links can be cut. null: all on the loopback address. */
   readonly network: DevNetwork | null;
+  /** Several, one of which leads. null: one, with a store of its own in the cluster's directory. */
+  readonly schedulers: readonly DevScheduler[] | null;
+}
+
+export interface DevScheduler {
+  /** `CISTERN_STORE`: the metadata store that all of them share, by the way that this one takes to it. */
+  readonly store: string;
+  /** By which way it reaches the Mesos master; null: straight. */
+  readonly master: string | null;
 }
 
 /** Who makes the namespaces (`test/chaos/network.ts`) says how processes get into them. */
@@ -52,12 +61,20 @@ export interface DevNetwork {
 export interface DevState {
   /** Of the supervisor; its end is the cluster's end. */
   readonly pid: number;
+  /** Of all schedulers, with commas between them. */
   readonly api: string;
   readonly master: string;
-  readonly controlPort: number;
+  readonly schedulers: readonly DevSchedulerState[];
+  /** Of the first one. */
   readonly schedulerPid: number | null;
   readonly mesosPid: number | null;
   readonly startedAt: string;
+}
+
+export interface DevSchedulerState {
+  readonly pid: number | null;
+  readonly api: string;
+  readonly controlPort: number;
 }
 
 export interface DevPaths {
@@ -86,6 +103,7 @@ export const DEV_DEFAULTS: DevSettings = {
   zones: 3,
   useArtefact: false,
   network: null,
+  schedulers: null,
 };
 
 export function devDirectory(environment: Readonly<Record<string, string | undefined>>): string {

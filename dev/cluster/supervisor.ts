@@ -1,6 +1,6 @@
 /**
- * The process behind a development cluster: starts the Mesos stand-in and the scheduler, and
- * starts the scheduler again whenever it ends, as Marathon would. `cistern dev up` runs it.
+ * The process behind a development cluster: starts the Mesos stand-in and the scheduler (or several), and
+ * starts a scheduler again whenever it ends, as Marathon would. `cistern dev up` runs it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, openSync, readFileSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   type DevPaths,
+  type DevScheduler,
   type DevSettings,
   type DevState,
   devPaths,
@@ -26,22 +27,42 @@ const dist = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 interface Ports {
   readonly master: number;
+  readonly schedulers: readonly SchedulerPorts[];
+}
+
+interface SchedulerPorts {
   readonly api: number;
   readonly control: number;
+}
+
+/** One of the schedulers: its process may be the third by now. */
+interface SchedulerPlace {
+  /** From 1. */
+  readonly number: number;
+  readonly ports: SchedulerPorts;
+  /** null: the only one, with a store of its own. */
+  readonly settings: DevScheduler | null;
+  child: ChildProcess | null;
 }
 
 class Supervisor {
   readonly #paths: DevPaths;
   readonly #settings: DevSettings;
-  readonly #ports: Ports;
+  readonly #masterPort: number;
+  readonly #schedulers: readonly SchedulerPlace[];
   #mesos: ChildProcess | null = null;
-  #scheduler: ChildProcess | null = null;
   #isStopping = false;
 
   constructor(paths: DevPaths, settings: DevSettings, ports: Ports) {
     this.#paths = paths;
     this.#settings = settings;
-    this.#ports = ports;
+    this.#masterPort = ports.master;
+    this.#schedulers = ports.schedulers.map((own, index) => ({
+      number: index + 1,
+      ports: own,
+      settings: settings.schedulers?.[index] ?? null,
+      child: null,
+    }));
   }
 
   start(): void {
@@ -49,7 +70,7 @@ class Supervisor {
       mkdirSync(folder, { recursive: true });
     }
     this.#startMesos();
-    this.#startScheduler();
+    for (const place of this.#schedulers) this.#startScheduler(place);
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#stop());
   }
 
@@ -59,7 +80,7 @@ class Supervisor {
       'serve',
       `--dir=${this.#paths.mesos}`,
       `--host=${this.#mesosHost}`,
-      `--port=${this.#ports.master}`,
+      `--port=${this.#masterPort}`,
       `--agents=${agents}`,
       `--disks-per-agent=${disksPerAgent}`,
       `--disk-size=${diskSizeMb}`,
@@ -75,16 +96,19 @@ class Supervisor {
     this.#writeState();
   }
 
-  #startScheduler(): void {
+  #startScheduler(place: SchedulerPlace): void {
     if (this.#isStopping) return;
-    const child = this.#spawn('scheduler', join(dist, 'scheduler', 'main.js'), [], {
+    const { number, ports, settings } = place;
+    const part = number === 1 ? 'scheduler' : `scheduler${number}`;
+    const child = this.#spawn(part, join(dist, 'scheduler', 'main.js'), [], {
       CISTERN_NAME: 'dev',
-      CISTERN_MASTER: `http://${this.#mesosHost}:${this.#ports.master}`,
+      CISTERN_MASTER: settings?.master ?? this.#masterUrl,
       CISTERN_STATE_DIR: this.#paths.store,
+      ...(settings === null ? {} : { CISTERN_STORE: settings.store }),
       CISTERN_HOST_LISTEN: this.#schedulerHost,
       CISTERN_ADVERTISE_HOST: this.#schedulerHost,
-      CISTERN_API_PORT: String(this.#ports.api),
-      CISTERN_CONTROL_PORT: String(this.#ports.control),
+      CISTERN_API_PORT: String(ports.api),
+      CISTERN_CONTROL_PORT: String(ports.control),
       ...this.#executorSettings(),
       ...(this.#settings.claimPerNode === null
         ? {}
@@ -97,13 +121,17 @@ class Supervisor {
       CISTERN_EXPAND_COOLDOWN_SECONDS: String(this.#settings.expandCooldownSeconds),
       CISTERN_RESYNC_MIB_PER_SECOND: String(this.#settings.resyncMibPerSecond),
     });
-    this.#scheduler = child;
+    place.child = child;
     child.on('exit', (code, signal) => {
-      if (this.#isStopping || this.#scheduler !== child) return;
-      console.error(`The scheduler ended (${signal ?? code}); starting it again`);
-      setTimeout(() => this.#startScheduler(), SCHEDULER_RESTART_MS);
+      if (this.#isStopping || place.child !== child) return;
+      console.error(`The ${part} ended (${signal ?? code}); starting it again`);
+      setTimeout(() => this.#startScheduler(place), SCHEDULER_RESTART_MS);
     });
     this.#writeState();
+  }
+
+  get #masterUrl(): string {
+    return `http://${this.#mesosHost}:${this.#masterPort}`;
   }
 
   get #mesosHost(): string {
@@ -137,7 +165,9 @@ class Supervisor {
     environment: Readonly<Record<string, string>> = {},
   ): ChildProcess {
     const log = openSync(join(this.#paths.logs, `${part}.log`), 'a');
-    const wrapper = part === 'scheduler' ? (this.#settings.network?.schedulerWrapper ?? []) : [];
+    const wrapper = part.startsWith('scheduler')
+      ? (this.#settings.network?.schedulerWrapper ?? [])
+      : [];
     const [program = '', ...rest] = [...wrapper, process.execPath, module, ...argumentsList];
     return spawn(program, rest, {
       env: { ...process.env, ...environment },
@@ -146,50 +176,60 @@ class Supervisor {
   }
 
   #writeState(): void {
+    const schedulers = this.#schedulers.map(({ ports, child }) => ({
+      pid: child?.pid ?? null,
+      api: `http://${this.#schedulerHost}:${ports.api}`,
+      controlPort: ports.control,
+    }));
     const state: DevState = {
       pid: process.pid,
-      api: `http://${this.#schedulerHost}:${this.#ports.api}`,
-      master: `http://${this.#mesosHost}:${this.#ports.master}`,
-      controlPort: this.#ports.control,
-      schedulerPid: this.#scheduler?.pid ?? null,
+      api: schedulers.map(({ api }) => api).join(','),
+      master: this.#masterUrl,
+      schedulers,
+      schedulerPid: schedulers[0]?.pid ?? null,
       mesosPid: this.#mesos?.pid ?? null,
       startedAt: new Date().toISOString(),
     };
     writeJson(this.#paths.state, state);
   }
 
-  /** The scheduler first, so that it does not take the agents' end for a catastrophe. */
+  /** The schedulers first, so that they do not take the agents' end for a catastrophe. */
   #stop(exitCode = 0): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
     setTimeout(() => process.exit(1), STOP_DEADLINE_MS).unref();
-    const stopMesos = (): void => {
-      const mesos = this.#mesos;
-      if (mesos === null || mesos.exitCode !== null || mesos.signalCode !== null) {
-        process.exit(exitCode);
-      }
-      mesos.once('exit', () => process.exit(exitCode));
-      mesos.kill('SIGTERM');
-    };
-    const scheduler = this.#scheduler;
-    if (scheduler === null || scheduler.exitCode !== null || scheduler.signalCode !== null) {
-      stopMesos();
-      return;
-    }
-    scheduler.once('exit', stopMesos);
-    scheduler.kill('SIGTERM');
+    const schedulers = this.#schedulers.map(({ child }) => ended(child));
+    void Promise.all(schedulers).then(async () => {
+      await ended(this.#mesos);
+      process.exit(exitCode);
+    });
   }
 }
 
+/** Asks a process to end; resolves when it has. */
+function ended(child: ChildProcess | null): Promise<void> {
+  if (child === null || child.exitCode !== null || child.signalCode !== null) {
+    return Promise.resolve();
+  }
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve());
+    child.kill('SIGTERM');
+  });
+}
+
 /** The ports of the last run when they are free, else any: addresses in executors' memory stay right. */
-async function choosePorts(previous: DevState | null): Promise<Ports> {
+async function choosePorts(previous: DevState | null, schedulerCount: number): Promise<Ports> {
   const portOf = (url: string | undefined): number =>
     url === undefined ? 0 : Number(new URL(url).port);
-  return {
-    master: await freePort(portOf(previous?.master)),
-    api: await freePort(portOf(previous?.api)),
-    control: await freePort(previous?.controlPort ?? 0),
-  };
+  const schedulers: SchedulerPorts[] = [];
+  for (let index = 0; index < schedulerCount; index += 1) {
+    const before = previous?.schedulers?.[index];
+    schedulers.push({
+      api: await freePort(portOf(before?.api)),
+      control: await freePort(before?.controlPort ?? 0),
+    });
+  }
+  return { master: await freePort(portOf(previous?.master)), schedulers };
 }
 
 function freePort(wanted: number): Promise<number> {
@@ -209,5 +249,6 @@ function freePort(wanted: number): Promise<number> {
 
 const paths = devPaths(process.argv[2] ?? '');
 const settings = JSON.parse(readFileSync(paths.settings, 'utf8')) as DevSettings;
-const ports = await choosePorts(readJson<DevState>(paths.state));
+const schedulerCount = settings.schedulers?.length ?? 1;
+const ports = await choosePorts(readJson<DevState>(paths.state), schedulerCount);
 new Supervisor(paths, settings, ports).start();

@@ -1,5 +1,5 @@
 /** The few calls to the operator API that the demo makes; every one has a deadline. */
-import { request } from 'undici';
+import { type Dispatcher, request } from 'undici';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import type { ErrorView } from '../../shared/model/api-views.ts';
 
@@ -7,10 +7,11 @@ import type { ErrorView } from '../../shared/model/api-views.ts';
 const ANSWER_DEADLINE_MS = 60_000;
 
 export class ApiClient {
-  readonly #base: string;
+  #bases: readonly string[];
 
-  constructor(base: string) {
-    this.#base = base;
+  /** `bases`: of all schedulers, with commas between them. */
+  constructor(bases: string) {
+    this.#bases = bases.split(',');
   }
 
   get<T>(path: string): Promise<T> {
@@ -21,24 +22,63 @@ export class ApiClient {
     return this.#call<T>('POST', path, body);
   }
 
+  /** Whoever asks waits and repeats by himself; so each scheduler is asked once, and reads may be asked again. */
   async #call<T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
-    const url = `${this.#base}/v1${path}`;
-    const answer = await request(url, {
+    let failure: unknown = null;
+    for (const base of this.#bases) {
+      try {
+        const answer = await this.#ask<T>(base, method, path, body);
+        this.#bases = [base, ...this.#bases.filter((other) => other !== base)];
+        return answer;
+      } catch (error) {
+        failure = error;
+        if (!(error instanceof StorageError) || error.code !== 'unavailable') break;
+        if (method !== 'GET' && error.details['isSent'] === true) break;
+      }
+    }
+    throw failure;
+  }
+
+  async #ask<T>(base: string, method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
+    let url = `${base}/v1${path}`;
+    let answer = await send(url, method, body);
+    const { location } = answer.headers;
+    if (answer.statusCode === 307 && typeof location === 'string') {
+      await answer.body.dump();
+      url = location;
+      answer = await send(url, method, body);
+    }
+    const text = await answer.body.text();
+    if (answer.headers['cistern-snapshot-age'] !== undefined) {
+      throw new StorageError('unavailable', `${method} ${url}: no scheduler leads`);
+    }
+    if (answer.statusCode >= 300) {
+      const view = parseError(text);
+      const code = answer.headers['retry-after'] === undefined ? 'conflict' : 'unavailable';
+      throw new StorageError(code, `${method} ${url} was refused: ${view?.message ?? text}`);
+    }
+    return (text === '' ? null : JSON.parse(text)) as T;
+  }
+}
+
+async function send(
+  url: string,
+  method: 'GET' | 'POST',
+  body: unknown,
+): Promise<Dispatcher.ResponseData> {
+  try {
+    return await request(url, {
       method,
       headersTimeout: ANSWER_DEADLINE_MS,
       bodyTimeout: ANSWER_DEADLINE_MS,
       ...(body === undefined
         ? {}
         : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-    }).catch((error: unknown) => {
-      throw new StorageError('unavailable', `${method} ${url} failed: ${describeError(error)}`);
     });
-    const text = await answer.body.text();
-    if (answer.statusCode >= 300) {
-      const view = parseError(text);
-      throw new StorageError('conflict', `${method} ${url} was refused: ${view?.message ?? text}`);
-    }
-    return (text === '' ? null : JSON.parse(text)) as T;
+  } catch (error) {
+    const isSent = (error as NodeJS.ErrnoException).code !== 'ECONNREFUSED';
+    const text = `${method} ${url} failed: ${describeError(error)}`;
+    throw new StorageError('unavailable', text, { isSent });
   }
 }
 

@@ -45,6 +45,7 @@ const SETTINGS: DevSettings = {
   zones: 3,
   useArtefact: true,
   network: null,
+  schedulers: null,
 };
 
 /** Returns the exit status: 0 when every step held. */
