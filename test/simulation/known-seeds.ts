@@ -85,4 +85,11 @@ export const KNOWN_SEEDS: readonly KnownSeed[] = [
     story:
       'A disk that could not be read any more joined a group while the power of another member was lost; the only good copy was let go, and writes of parts of blocks failed.',
   },
+  {
+    seed: 192897050,
+    overrides: { isShort: true },
+    name: 'a disk whose executor ended is launched again, however late the word comes',
+    story:
+      'The word on the end of an executor came seconds after a launch that relied on it, to a manager that had started in between: it took the new executor for dead. The simulated master forgot the new executor as well, which no real one does, and the disk was never launched again.',
+  },
 ];

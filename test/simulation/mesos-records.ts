@@ -2,6 +2,7 @@
 import type { TaskState } from '../../shared/mesos/messages.ts';
 import type { SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
 import type { ModelAgent } from '../unit/offers/agent-model.ts';
+import type { AgentLink } from './agent-link.ts';
 import type { OrderedPath } from './ordered-path.ts';
 import type { SimulatedAgent } from './simulated-agent.ts';
 
@@ -26,9 +27,12 @@ export interface MasterTask {
 export interface Registered {
   readonly agent: SimulatedAgent;
   readonly model: ModelAgent;
+  readonly link: AgentLink;
   /** Since when the master has not heard of it; null while it is connected. */
   lostSinceMs: number | null;
   isUnreachable: boolean;
+  /** Its word that it is back is under way. */
+  isRegistering: boolean;
   offerId: string | null;
   filteredUntilMs: number;
   /** Set by faults: no word passes between master and agent. */

@@ -89,10 +89,17 @@ export class SimulatedAgent {
     return this.#machine.isPowered;
   }
 
-  run(task: TaskInfo): void {
+  /** `startsExecutor`: as the master saw it; a task for an executor that has ended since is dropped. */
+  run(task: TaskInfo, startsExecutor: boolean): void {
     const executorId = task.executor?.executor_id.value ?? '';
     const taskId = task.task_id.value;
     if (this.tasks.has(taskId)) return;
+    if (!startsExecutor && !this.#executors.has(executorId)) {
+      const reason: StatusReason = 'REASON_EXECUTOR_TERMINATED';
+      const message = 'No executor is expected to launch and there is no executor running';
+      this.#append(taskId, executorId, 'TASK_DROPPED', { source: 'SOURCE_AGENT', reason, message });
+      return;
+    }
     this.tasks.set(taskId, executorId);
     const executor = this.#executors.get(executorId) ?? this.#start(executorId);
     executor.tasks.add(taskId);
@@ -173,8 +180,9 @@ export class SimulatedAgent {
     this.#clock.after(this.#random.between(10, 1_000), () => {
       if (this.#executors.get(executorId) !== executor) return;
       this.#executors.delete(executorId);
-      for (const taskId of executor.tasks) this.#endTask(taskId, executorId);
+      // Real agents say first that the executor ended; its tasks' ends wait for their checkpoint.
       this.#uplink.executorEnded(executorId);
+      for (const taskId of executor.tasks) this.#endTask(taskId, executorId);
     });
   }
 

@@ -11,7 +11,7 @@ import type {
   SchedulerEvent,
 } from '../../shared/mesos/scheduler-messages.ts';
 import type { Clock } from '../../shared/ports.ts';
-import { ModelAgent } from '../unit/offers/agent-model.ts';
+import { AgentRegistry } from './agent-registry.ts';
 import type {
   AgentPlace,
   MasterTask,
@@ -20,7 +20,7 @@ import type {
   Subscriber,
 } from './mesos-records.ts';
 import { OrderedPath } from './ordered-path.ts';
-import { type AgentMachine, isTerminal, SimulatedAgent } from './simulated-agent.ts';
+import type { AgentMachine, SimulatedAgent } from './simulated-agent.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
 import type { Trace } from './trace.ts';
 
@@ -41,14 +41,12 @@ export const MESOS_HOST = 'mesos';
 export const SCHEDULER_HOST = 'scheduler';
 
 const ALLOCATION_MS = 1_000;
-/** Mesos' own default is 75 s (five pings of 15 s); shorter here, so that runs see both sides of it. */
-const AGENT_TIMEOUT_MS = 30_000;
 const DELAY_MS_MAX = 20;
 const DUPLICATE_CHANCE = 0.05;
 
 export class SimulatedMesos {
   readonly #modules: MesosModules;
-  readonly #agents = new Map<string, Registered>();
+  readonly #agents: AgentRegistry;
   readonly #tasks = new Map<string, MasterTask>();
   readonly #offers = new Map<string, Registered>();
   #subscriber: Subscriber | null = null;
@@ -62,55 +60,33 @@ export class SimulatedMesos {
 
   constructor(modules: MesosModules) {
     this.#modules = modules;
+    const { random, trace } = modules;
+    this.#agents = new AgentRegistry(modules, {
+      tasks: this.#tasks,
+      delayMsMax: () => this.delayMsMax,
+      isDuplicated: () => random.chance(this.duplicateChance),
+      note: (line) => trace.add(MESOS_HOST, line),
+      send: (event) => this.#send(event),
+      sendStatus: (status) => this.#sendStatus(status),
+      sendMasterStatus: (taskId, task, more) => this.#sendMasterStatus(taskId, task, more),
+      rescind: (entry) => this.#rescind(entry),
+    });
     this.#allocateLater();
   }
 
   addAgent(place: AgentPlace, resources: readonly Resource[], machine: AgentMachine): void {
-    const { clock, random } = this.#modules;
-    const { hostname, zone } = place;
-    const model = new ModelAgent(hostname, resources);
-    if (zone !== null) {
-      model.domain = { fault_domain: { region: { name: 'region' }, zone: { name: zone } } };
-    }
-    const identity = { agentId: model.agentId, hostname };
-    const agent = new SimulatedAgent(
-      identity,
-      machine,
-      {
-        update: (status) => this.#fromAgent(entry, () => this.#onUpdate(entry, status)),
-        message: (executorId, data) =>
-          this.#fromAgent(entry, () => this.#onMessage(entry, executorId, data)),
-        executorEnded: (executorId) =>
-          this.#fromAgent(entry, () => this.#onExecutorEnded(entry, executorId)),
-      },
-      { clock, random: random.fork(hostname) },
-    );
-    const entry: Registered = {
-      agent,
-      model,
-      lostSinceMs: null,
-      isUnreachable: false,
-      offerId: null,
-      filteredUntilMs: 0,
-      isCutOff: false,
-    };
-    this.#agents.set(identity.agentId, entry);
+    this.#agents.add(place, resources, machine);
   }
 
-  readonly agentOf = (hostname: string): SimulatedAgent | undefined => this.#find(hostname)?.agent;
+  readonly agentOf = (hostname: string): SimulatedAgent | undefined =>
+    this.#agents.findHost(hostname)?.agent;
 
-  /** The agent starts after power loss; it registers again, however short it was away. */
   bootAgent(hostname: string): void {
-    const entry = this.#find(hostname);
-    if (entry === undefined) return;
-    entry.agent.boot();
-    this.#fromAgent(entry, () => this.#onAgentBack(entry));
+    this.#agents.boot(hostname);
   }
 
-  /** Between agent and master nothing passes while `isCutOff`. */
   setCutOff(hostname: string, isCutOff: boolean): void {
-    const entry = this.#find(hostname);
-    if (entry !== undefined) entry.isCutOff = isCutOff;
+    this.#agents.setCutOff(hostname, isCutOff);
   }
 
   /** Words are quick again. */
@@ -121,7 +97,7 @@ export class SimulatedMesos {
 
   /** Free resources are offered again, whatever was declined. */
   readonly reviveAll = (): void => {
-    for (const entry of this.#agents.values()) entry.filteredUntilMs = 0;
+    for (const entry of this.#agents.all) entry.filteredUntilMs = 0;
   };
 
   subscribe(handlers: MesosSubscriber, frameworkId: string | null): MesosSubscription {
@@ -233,7 +209,7 @@ export class SimulatedMesos {
         this.#onKill(call);
         break;
       case 'SHUTDOWN':
-        this.#toAgent(call.shutdown?.agent_id.value, (agent) =>
+        this.#agents.toAgent(call.shutdown?.agent_id.value, (agent) =>
           agent.shutdown(call.shutdown?.executor_id.value ?? ''),
         );
         break;
@@ -241,7 +217,9 @@ export class SimulatedMesos {
         const { message } = call;
         if (message === undefined) break;
         const executorId = message.executor_id.value;
-        this.#toAgent(message.agent_id.value, (agent) => agent.message(executorId, message.data));
+        this.#agents.toAgent(message.agent_id.value, (agent) =>
+          agent.message(executorId, message.data),
+        );
         break;
       }
       default:
@@ -275,6 +253,7 @@ export class SimulatedMesos {
     }
     const what = `${operation.type ?? ''} on ${entry.model.hostname}`;
     this.#modules.trace.add(MESOS_HOST, what);
+    const running = new Set(entry.model.executors.keys());
     try {
       entry.model.apply([operation]);
     } catch (error) {
@@ -285,9 +264,11 @@ export class SimulatedMesos {
     }
     for (const task of tasks) {
       const executorId = task.executor?.executor_id.value ?? '';
+      const startsExecutor = !running.has(executorId);
+      running.add(executorId);
       const known: MasterTask = { agent: entry, executorId, state: 'TASK_STAGING', isOver: false };
       this.#tasks.set(task.task_id.value, known);
-      this.#toAgent(entry.agent.agentId, (agent) => agent.run(task));
+      this.#agents.toAgent(entry.agent.agentId, (agent) => agent.run(task, startsExecutor));
     }
   }
 
@@ -305,7 +286,7 @@ export class SimulatedMesos {
     const taskId = acknowledge.task_id.value;
     const task = this.#tasks.get(taskId);
     if (task?.isOver === true) this.#tasks.delete(taskId);
-    this.#toAgent(acknowledge.agent_id.value, (agent) =>
+    this.#agents.toAgent(acknowledge.agent_id.value, (agent) =>
       agent.acknowledge(taskId, acknowledge.uuid),
     );
   }
@@ -322,7 +303,7 @@ export class SimulatedMesos {
         this.#sendMasterStatus(task_id.value, task, { reason });
         continue;
       }
-      const agent = agent_id === undefined ? undefined : this.#agents.get(agent_id.value);
+      const agent = this.#agents.find(agent_id?.value);
       const state: TaskState =
         agent === undefined
           ? 'TASK_UNKNOWN'
@@ -341,74 +322,10 @@ export class SimulatedMesos {
       this.#sendMasterStatus(taskId, null, { ...status, agent_id: call.kill?.agent_id });
       return;
     }
-    this.#toAgent(task.agent.agent.agentId, (agent) => void agent.kill(taskId));
+    this.#agents.toAgent(task.agent.agent.agentId, (agent) => void agent.kill(taskId));
   }
 
-  // ── Agents ─────────────────────────────────────────────────────────────────────────────────
-
-  #find(hostname: string): Registered | undefined {
-    return [...this.#agents.values()].find((entry) => entry.model.hostname === hostname);
-  }
-
-  /** Lost when the agent cannot be reached, as messages to a disconnected agent are. */
-  #toAgent(agentId: string | undefined, action: (agent: SimulatedAgent) => void): void {
-    const entry = agentId === undefined ? undefined : this.#agents.get(agentId);
-    if (entry === undefined) return;
-    this.#later(() => {
-      if (isConnected(entry)) action(entry.agent);
-    });
-  }
-
-  #fromAgent(entry: Registered, action: () => void): void {
-    this.#later(() => {
-      if (isConnected(entry) && !entry.isUnreachable) action();
-    });
-  }
-
-  #later(action: () => void): void {
-    this.#modules.clock.after(this.#modules.random.fraction() * this.delayMsMax, action);
-  }
-
-  #onUpdate(entry: Registered, status: TaskStatus): void {
-    const taskId = status.task_id.value;
-    const task = this.#tasks.get(taskId);
-    if (task !== undefined && !task.isOver) {
-      task.state = status.state;
-      if (isTerminal(status.state)) {
-        task.isOver = true;
-        this.#release(entry, () => entry.model.endTask(taskId));
-      }
-    }
-    this.#sendStatus(status);
-    if (this.#modules.random.chance(this.duplicateChance)) this.#sendStatus(status);
-  }
-
-  #onMessage(entry: Registered, executorId: string, data: Buffer): void {
-    const agent_id = { value: entry.agent.agentId };
-    this.#send({
-      type: 'MESSAGE',
-      message: { agent_id, executor_id: { value: executorId }, data },
-    });
-  }
-
-  #onExecutorEnded(entry: Registered, executorId: string): void {
-    this.#release(entry, () => void entry.model.endExecutor(executorId));
-    this.#send({
-      type: 'FAILURE',
-      failure: {
-        agent_id: { value: entry.agent.agentId },
-        executor_id: { value: executorId },
-        status: 9,
-      },
-    });
-  }
-
-  /** Recovered resources are more than what was filtered: they are offered at once. */
-  #release(entry: Registered, action: () => void): void {
-    action();
-    entry.filteredUntilMs = 0;
-    if (entry.offerId !== null) this.#rescind(entry);
-  }
+  // ── Offers ─────────────────────────────────────────────────────────────────────────────────
 
   #rescind(entry: Registered): void {
     const offerId = entry.offerId;
@@ -420,7 +337,7 @@ export class SimulatedMesos {
 
   #allocateLater(): void {
     this.#modules.clock.after(ALLOCATION_MS, () => {
-      for (const entry of this.#agents.values()) this.#watch(entry);
+      this.#agents.watch();
       this.#allocate();
       this.#allocateLater();
     });
@@ -429,7 +346,7 @@ export class SimulatedMesos {
   #allocate(): void {
     if (this.#subscriber === null || this.#isSuppressed) return;
     const nowMs = this.#modules.clock.now();
-    for (const entry of this.#agents.values()) {
+    for (const entry of this.#agents.all) {
       if (entry.offerId !== null || entry.filteredUntilMs > nowMs) continue;
       if (entry.lostSinceMs !== null || entry.model.free.length === 0) continue;
       const offer = entry.model.offer();
@@ -438,53 +355,4 @@ export class SimulatedMesos {
       this.#send({ type: 'OFFERS', offers: { offers: [structuredClone(offer)] } });
     }
   }
-
-  #watch(entry: Registered): void {
-    const nowMs = this.#modules.clock.now();
-    if (isConnected(entry)) {
-      if (entry.lostSinceMs !== null) this.#onAgentBack(entry);
-      return;
-    }
-    entry.lostSinceMs ??= nowMs;
-    this.#rescind(entry);
-    if (entry.isUnreachable || nowMs - entry.lostSinceMs < AGENT_TIMEOUT_MS) return;
-    entry.isUnreachable = true;
-    this.#modules.trace.add(MESOS_HOST, `${entry.model.hostname} is unreachable`);
-    for (const [taskId, task] of this.#tasks) {
-      if (task.agent !== entry || task.isOver) continue;
-      task.state = 'TASK_UNREACHABLE';
-      this.#sendMasterStatus(taskId, task, { reason: 'REASON_AGENT_REMOVED' });
-    }
-    this.#send({ type: 'FAILURE', failure: { agent_id: { value: entry.agent.agentId } } });
-  }
-
-  /** It registers again: the master hears which tasks are still there, and ends those that are not. */
-  #onAgentBack(entry: Registered): void {
-    const wasUnreachable = entry.isUnreachable;
-    entry.lostSinceMs = null;
-    entry.isUnreachable = false;
-    entry.filteredUntilMs = 0;
-    for (const [taskId, task] of this.#tasks) {
-      if (task.agent !== entry || task.isOver) continue;
-      if (entry.agent.knows(taskId)) {
-        if (!wasUnreachable) continue;
-        task.state = 'TASK_RUNNING';
-        this.#sendMasterStatus(taskId, task, { reason: 'REASON_AGENT_REREGISTERED' });
-        continue;
-      }
-      this.#tasks.delete(taskId);
-      entry.model.endTask(taskId);
-      this.#sendMasterStatus(taskId, task, {
-        state: 'TASK_DROPPED',
-        reason: 'REASON_RECONCILIATION',
-      });
-    }
-    for (const executorId of [...entry.model.executors.keys()]) {
-      if (!entry.agent.hasExecutor(executorId)) this.#onExecutorEnded(entry, executorId);
-    }
-  }
-}
-
-function isConnected(entry: Registered): boolean {
-  return entry.agent.isPowered && !entry.isCutOff;
 }
