@@ -105,6 +105,8 @@ export class Link {
   #isUp = true;
   /** A powered-off agent: the other side notices nothing but silence. */
   #isSilent = false;
+  /** A stopped agent process: what is sent meanwhile waits in the sockets, both ways. */
+  #held: (() => void)[] | undefined;
 
   get isUp(): boolean {
     return this.#isUp;
@@ -112,8 +114,20 @@ export class Link {
 
   send(action: () => void): void {
     setImmediate(() => {
-      if (this.#isUp && !this.#isSilent) action();
+      if (this.#held !== undefined) this.#held.push(action);
+      else if (this.#isUp && !this.#isSilent) action();
     });
+  }
+
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** Delivers what waited, unless the connection broke meanwhile. */
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const action of held) this.send(action);
   }
 
   break(): void {

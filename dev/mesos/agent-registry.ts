@@ -206,6 +206,8 @@ export function startPingTimeout(core: MasterCore, agent: AgentRecord): void {
 export function markUnreachable(core: MasterCore, agent: AgentRecord): void {
   const since = nowNanoseconds();
   forget(core, agent);
+  // It hears of this when it is back, and registers again.
+  agent.link.break();
   core.registry.unreachable[agent.id] = { since };
   core.saveRegistry();
   endOperations(core, agent, 'OPERATION_UNREACHABLE');

@@ -39,11 +39,11 @@ type SavedAgent = {
   readonly operations: readonly OperationReport[];
 };
 
-/** While an agent starts, its API answers 404, then 503, for this long each. Real milliseconds. */
-const START_STEP_MS = 50;
-
 /** A registration that was not answered is tried again. */
 const REGISTER_RETRY_MS = 1_000;
+
+/** After its window an executor that did not come back is given up this much later. Real milliseconds. */
+const RECOVERY_END_MS = 200;
 
 /** How often an agent that shuts down looks whether its executors are gone. Real milliseconds. */
 const EMPTY_POLL_MS = 50;
@@ -54,6 +54,8 @@ export type AgentOptions = {
   readonly directory: string;
   readonly ip: string;
   readonly timeScale: number;
+  /** While an agent starts, its API answers 404, then 503, for this long each. Real milliseconds. */
+  readonly startStepMs: number;
   readonly lint: boolean;
   readonly misbehaviour: MisbehaviourSwitch;
   readonly master: MasterSide;
@@ -73,6 +75,8 @@ export class Agent implements AgentSide {
   #port = 0;
   #isRegistered = false;
   #drain: DrainConfig | undefined;
+  /** Resolves when a frozen process goes on. */
+  #thawed: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -195,9 +199,10 @@ export class Agent implements AgentSide {
     this.#streams.load(saved.streams);
     this.#operations.load(saved.operations);
     const isAnyAlive = this.#executors.recover(saved.executors);
-    this.#timing.afterReal(START_STEP_MS, () => {
+    const { startStepMs } = this.#options;
+    this.#timing.afterReal(startStepMs, () => {
       this.#phase = 'starting';
-      this.#timing.afterReal(START_STEP_MS, () => this.#recovered(isAnyAlive));
+      this.#timing.afterReal(startStepMs, () => this.#recovered(isAnyAlive));
     });
   }
 
@@ -205,14 +210,15 @@ export class Agent implements AgentSide {
   #recovered(isAnyAlive: boolean): void {
     this.#phase = 'recovering';
     this.#timing.afterReal(isAnyAlive ? REREGISTRATION_MS : 0, () => {
-      this.#executors.endRecovery();
       this.#phase = 'ready';
       this.#register();
+      // Containers are destroyed after that: their end is news to the master of this registration.
+      this.#timing.afterReal(RECOVERY_END_MS, () => this.#executors.endRecovery());
     });
   }
 
   #register(): void {
-    if (this.#server === undefined) return;
+    if (this.#server === undefined || this.#thawed !== undefined) return;
     this.#isRegistered = false;
     this.#link?.break();
     const link = new Link();
@@ -341,7 +347,29 @@ export class Agent implements AgentSide {
     }
   }
 
-  #handle(request: Request): void {
+  /** The process is stopped (SIGSTOP): it answers nobody, and its connections stay open. */
+  freeze(): void {
+    if (this.#thawed !== undefined || this.#server === undefined) return;
+    let resolve: () => void = () => undefined;
+    const promise = new Promise<void>((done) => {
+      resolve = done;
+    });
+    this.#thawed = { promise, resolve };
+    this.#link?.hold();
+  }
+
+  /** The process goes on (SIGCONT), and finds out what became of its registration. */
+  thaw(): void {
+    const thawed = this.#thawed;
+    if (thawed === undefined) return;
+    this.#thawed = undefined;
+    this.#link?.release();
+    if (this.#link?.isUp !== true) this.#register();
+    thawed.resolve();
+  }
+
+  async #handle(request: Request): Promise<void> {
+    await this.#thawed?.promise;
     if (isExecutorPath(request.path)) {
       handleExecutorCall(
         {
@@ -409,6 +437,8 @@ export class Agent implements AgentSide {
   }
 
   async #closeDown(): Promise<void> {
+    this.#thawed?.resolve();
+    this.#thawed = undefined;
     this.#streams.close();
     this.#operations.close();
     this.#timing.close();

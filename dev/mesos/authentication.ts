@@ -19,5 +19,5 @@ export function authenticate(
     Object.hasOwn(credentials, principal) &&
     credentials[principal] === secret;
   if (isRight) return principal;
-  throw new HttpRefusal(401, '', { 'WWW-Authenticate': `Basic realm="${realm}"` });
+  throw new HttpRefusal(401, '401 Unauthorized.', { 'WWW-Authenticate': `Basic realm="${realm}"` });
 }

@@ -34,7 +34,21 @@ export type StandInOptions = {
   readonly credentials?: Readonly<Record<string, string>>;
   readonly region?: string;
   readonly zone?: string;
+  /** Name by which the master calls itself in redirects. Default: its address. */
+  readonly hostname?: string;
+  /** While a master or an agent starts, each step (404, 503) lasts this long. Default 50 ms. */
+  readonly startStepMs?: number;
+  /** The master begins as after a restart: 404, then 503, then ready. Default: ready at once. */
+  readonly isColdStart?: boolean;
+  /** ZooKeeper's session time-out: so long others redirect to a leader that died. Default 8 s. */
+  readonly leaderSessionMs?: number;
 };
+
+/** Long enough that a client which asks again and again sees each step of a start. */
+const START_STEP_MS = 50;
+
+/** As long as a real one was redirected to. */
+const LEADER_SESSION_MS = 8_000;
 
 type SavedCluster = { readonly masterPort: number; readonly agents: readonly AgentSpec[] };
 
@@ -73,22 +87,27 @@ export type StandInState = {
 export class MesosStandIn {
   readonly #options: StandInOptions;
   readonly #host: string;
+  readonly #startStepMs: number;
   readonly #timing: Timing;
   readonly #misbehaviour = new MisbehaviourSwitch();
   readonly #master: Master;
   readonly #agents = new Map<string, { readonly agent: Agent; readonly spec: AgentSpec }>();
-  readonly #redirectors: HttpServer[] = [];
+  readonly #redirectors = new Map<number, HttpServer>();
   #masterPort = 0;
+  /** Real time at which the others stop redirecting to a leader that died. */
+  #deadLeaderUntilMs = 0;
 
   private constructor(options: StandInOptions) {
     this.#options = options;
     this.#host = options.host ?? '127.0.0.1';
+    this.#startStepMs = options.startStepMs ?? START_STEP_MS;
     this.#timing = new Timing(options.timeScale ?? 1);
     this.#master = new Master(
       {
         directory: options.directory,
         host: this.#host,
-        hostname: this.#host,
+        hostname: options.hostname ?? this.#host,
+        startStepMs: this.#startStepMs,
         region: options.region ?? REGION_DEFAULT,
         zone: options.zone ?? 'zone1',
         timing: this.#timing,
@@ -105,7 +124,10 @@ export class MesosStandIn {
     mkdirSync(options.directory, { recursive: true });
     const standIn = new MesosStandIn(options);
     const saved = standIn.#load();
-    standIn.#masterPort = await standIn.#master.start(options.masterPort ?? saved?.masterPort ?? 0);
+    standIn.#masterPort = await standIn.#master.start(
+      options.masterPort ?? saved?.masterPort ?? 0,
+      options.isColdStart,
+    );
     for (const spec of saved?.agents ?? []) standIn.#create(spec);
     await Promise.all([...standIn.#agents.values()].map(({ agent }) => agent.start()));
     standIn.#save();
@@ -141,6 +163,7 @@ export class MesosStandIn {
       directory: this.#agentDirectory(spec.name),
       ip: spec.ip ?? this.#host,
       timeScale: this.#options.timeScale ?? 1,
+      startStepMs: this.#startStepMs,
       lint: this.#options.lint ?? false,
       misbehaviour: this.#misbehaviour,
       master: this.#master,
@@ -187,6 +210,20 @@ export class MesosStandIn {
     this.#master.agentStopped(id);
   }
 
+  /** The agent's process is stopped (SIGSTOP): the master hears nothing, executors go on. */
+  freezeAgent(name: string): void {
+    const agent = this.#get(name);
+    agent.freeze();
+    this.#master.agentWentSilent(agent.id);
+  }
+
+  /** The stopped process goes on. */
+  thawAgent(name: string): void {
+    const agent = this.#get(name);
+    agent.thaw();
+    this.#master.agentIsHeard(agent.id);
+  }
+
   /** The agent shuts its executors down and unregisters, as a real one does on SIGUSR1. */
   async retireAgent(name: string): Promise<void> {
     const agent = this.#get(name);
@@ -218,6 +255,8 @@ export class MesosStandIn {
 
   async stopMaster(): Promise<void> {
     await this.#master.stop();
+    const sessionMs = this.#options.leaderSessionMs ?? LEADER_SESSION_MS;
+    this.#deadLeaderUntilMs = Date.now() + this.#timing.scaled(sessionMs);
     for (const { agent } of this.#agents.values()) agent.masterLost();
   }
 
@@ -227,10 +266,30 @@ export class MesosStandIn {
 
   /** A master that does not lead: 307 to the leader. Returns its URL. */
   async addRedirectingMaster(port = 0): Promise<string> {
-    const leader = () => (this.#master.isRunning ? `${this.#host}:${this.#masterPort}` : undefined);
-    const server = createRedirector(leader);
-    this.#redirectors.push(server);
-    return `http://${this.#host}:${await server.listen(this.#host, port)}`;
+    const hostname = this.#options.hostname ?? this.#host;
+    // A leader that died is named until its ZooKeeper session has ended.
+    const isNamed = () => this.#master.isRunning || Date.now() < this.#deadLeaderUntilMs;
+    const leader = () => (isNamed() ? `${hostname}:${this.#masterPort}` : undefined);
+    const startedAtMs = Date.now();
+    const startStepMs = this.#options.isColdStart === true ? this.#startStepMs : 0;
+    const isStarting = () => Date.now() - startedAtMs < startStepMs;
+    const server = createRedirector(leader, isStarting);
+    const actual = await server.listen(this.#host, port);
+    this.#redirectors.set(actual, server);
+    return `http://${this.#host}:${actual}`;
+  }
+
+  /** The leader is dead, or dies now: the master that redirected at `url` leads. */
+  async failOverTo(url: string): Promise<void> {
+    const port = Number(new URL(url).port);
+    const redirector = this.#redirectors.get(port);
+    if (redirector === undefined) {
+      throw new StorageError('not-found', `No master redirects at "${url}"`);
+    }
+    if (this.#master.isRunning) await this.stopMaster();
+    this.#redirectors.delete(port);
+    await redirector.close();
+    this.#masterPort = await this.#master.start(port);
   }
 
   setMaintenance(schedule: MaintenanceSchedule): void {
@@ -290,7 +349,7 @@ export class MesosStandIn {
     await Promise.all(running.map(end));
     if (options.keepExecutors !== true) for (const agent of agents) agent.killLeftExecutors();
     await this.#master.stop();
-    await Promise.all(this.#redirectors.map((server) => server.close()));
+    await Promise.all([...this.#redirectors.values()].map((server) => server.close()));
     this.#timing.close();
   }
 }

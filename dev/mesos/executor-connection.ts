@@ -3,8 +3,9 @@
  * asked for.
  */
 
-import { type ContentType, encode } from '../../shared/mesos/codec.ts';
+import type { ContentType } from '../../shared/mesos/codec.ts';
 import type { ExecutorEvent } from '../../shared/mesos/messages.ts';
+import { encodeAnswer } from './answer-codec.ts';
 import type { EventStream } from './event-stream.ts';
 
 export class ExecutorConnection {
@@ -17,7 +18,7 @@ export class ExecutorConnection {
   }
 
   send(event: ExecutorEvent): void {
-    this.#stream.send(encode('executor.Event', event, this.#contentType));
+    this.#stream.send(encodeAnswer('executor.Event', event, this.#contentType));
   }
 
   /** Another subscription of the same executor takes over. */

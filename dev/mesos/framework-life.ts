@@ -5,9 +5,10 @@
 
 import { randomUUID } from 'node:crypto';
 import { describeError } from '../../shared/base/errors.ts';
-import { type ContentType, encode } from '../../shared/mesos/codec.ts';
+import type { ContentType } from '../../shared/mesos/codec.ts';
 import type { FrameworkInfo, Subscribe } from '../../shared/mesos/messages.ts';
 import { allocate } from './allocator.ts';
+import { encodeAnswer } from './answer-codec.ts';
 import { EventStream } from './event-stream.ts';
 import type { Request } from './http-server.ts';
 import { type FrameworkRecord, type MasterCore, rolesOf } from './master-core.ts';
@@ -34,7 +35,9 @@ export function subscribe(
   );
   const message = findSubscribeError(core, call);
   if (message !== undefined) {
-    stream.send(encode('scheduler.Event', { type: 'ERROR', error: { message } }, contentType));
+    stream.send(
+      encodeAnswer('scheduler.Event', { type: 'ERROR', error: { message } }, contentType),
+    );
     stream.end();
     return;
   }

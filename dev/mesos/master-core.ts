@@ -6,7 +6,6 @@
 
 import { randomUUID } from 'node:crypto';
 import type { ContentType } from '../../shared/mesos/codec.ts';
-import { encode } from '../../shared/mesos/codec.ts';
 import type {
   AgentInfo,
   ExecutorInfo,
@@ -26,6 +25,7 @@ import type {
   Unavailability,
 } from '../../shared/mesos/messages.ts';
 import { type AgentSide, isTerminal, type Link, type OperationReport } from './agent-protocol.ts';
+import { encodeAnswer } from './answer-codec.ts';
 import { Checkpoint } from './checkpoint.ts';
 import type { EventStream } from './event-stream.ts';
 import type { MisbehaviourSwitch } from './misbehaviour.ts';
@@ -134,6 +134,8 @@ export type MasterOptions = {
   readonly host: string;
   readonly port: number;
   readonly hostname: string;
+  /** Each step of a start lasts this long. Real milliseconds. */
+  readonly startStepMs: number;
   readonly region: string;
   readonly zone: string;
   readonly timing: Timing;
@@ -145,6 +147,16 @@ export type MasterOptions = {
 };
 
 export const VERSION = '1.12.0';
+
+/** What /version says: of a build that never was. */
+export const VERSION_ANSWER = {
+  build_date: '1970-01-01 00:00:00 UTC',
+  build_time: 0,
+  build_user: '',
+  git_branch: 'stand-in',
+  git_sha: '0'.repeat(40),
+  version: VERSION,
+};
 
 export class MasterCore {
   readonly options: MasterOptions;
@@ -214,7 +226,7 @@ export class MasterCore {
   send(framework: FrameworkRecord, event: SchedulerEvent): void {
     const subscription = framework.subscription;
     if (subscription === undefined) return;
-    subscription.stream.send(encode('scheduler.Event', event, subscription.contentType));
+    subscription.stream.send(encodeAnswer('scheduler.Event', event, subscription.contentType));
   }
 
   sendStatus(frameworkId: string, status: TaskStatus): void {

@@ -11,16 +11,19 @@ import { executorKey } from './executor-record.ts';
 import { dropStream } from './framework-life.ts';
 import { answerJson, answerText, HttpRefusal, HttpServer, type Request } from './http-server.ts';
 import { checkDrained, sendInverseOffers } from './maintenance.ts';
-import { type AgentRecord, MasterCore, type MasterOptions, VERSION } from './master-core.ts';
+import {
+  type AgentRecord,
+  MasterCore,
+  type MasterOptions,
+  VERSION,
+  VERSION_ANSWER,
+} from './master-core.ts';
 import { getAgents, getFrameworks, getTasks } from './operator-answers.ts';
 import { handleOperatorCall } from './operator-api.ts';
 import { handleSchedulerCall } from './scheduler-api.ts';
 import type { Cancel } from './timing.ts';
 
-/** While a master starts, it answers 404 and then 503 for this long each. Real milliseconds. */
-const START_STEP_MS = 50;
-
-type Phase = 'no-route' | 'recovering' | 'ready';
+type Phase = 'no-route' | 'electing' | 'recovering' | 'ready';
 
 export class Master implements MasterSide {
   readonly #options: MasterOptions;
@@ -56,20 +59,25 @@ export class Master implements MasterSide {
     this.#core = new MasterCore({ ...this.#options, port: actual });
     this.#cancelAllocation = this.#options.timing.every(ALLOCATION_MS, () => this.#cycle());
     this.#phase = isRestart ? 'no-route' : 'ready';
-    if (isRestart) {
-      this.#options.timing.afterReal(START_STEP_MS, () => {
-        this.#phase = 'recovering';
-      });
-      this.#options.timing.afterReal(2 * START_STEP_MS, () => {
-        this.#phase = 'ready';
-      });
-    }
+    if (isRestart) this.#goThrough(['electing', 'recovering', 'ready']);
     return actual;
+  }
+
+  /** The steps of a start, each for a while. */
+  #goThrough(phases: readonly Phase[]): void {
+    const [next, ...rest] = phases;
+    if (next === undefined) return;
+    this.#options.timing.afterReal(this.#options.startStepMs, () => {
+      this.#phase = next;
+      this.#goThrough(rest);
+    });
   }
 
   /** Dies like a killed process: streams break, everything but the registry is forgotten. */
   async stop(): Promise<void> {
     this.#cancelAllocation();
+    // An agent that asks to be registered meanwhile is not heard.
+    this.#phase = 'no-route';
     for (const agent of this.#core.agents.values()) {
       agent.cancelPing();
       agent.link.break();
@@ -93,7 +101,7 @@ export class Master implements MasterSide {
     if (await this.#control(request)) return;
     const path = request.path.replace(/^\/master(?=\/)/, '');
     if (path === '/health') answerText(request.response, 200, '');
-    else if (path === '/version') answerJson(request.response, { version: VERSION });
+    else if (path === '/version') answerJson(request.response, VERSION_ANSWER);
     else if (path === '/redirect') {
       const { hostname, port } = this.#core.options;
       answerText(request.response, 307, '', { Location: `//${hostname}:${port}` });
@@ -102,6 +110,7 @@ export class Master implements MasterSide {
 
   #handleApi(request: Request, path: string): void {
     if (this.#phase === 'no-route') throw new HttpRefusal(404, '404 Not Found.');
+    if (this.#phase === 'electing') throw new HttpRefusal(503, 'No leader elected');
     if (this.#phase === 'recovering') {
       throw new HttpRefusal(503, 'Master has not finished recovery');
     }
@@ -109,7 +118,7 @@ export class Master implements MasterSide {
       if (this.#options.misbehaviour.current.refuseCalls) {
         throw new HttpRefusal(503, 'No leader elected');
       }
-      handleSchedulerCall(this.#core, request);
+      if (handleSchedulerCall(this.#core, request) === 'aborted') void this.stop();
     } else if (path === '/api/v1' || path.startsWith('/api/v1/')) {
       // A real master takes any path below /api/v1 for the operator API.
       if (this.#options.lint && path !== '/api/v1') {
@@ -158,6 +167,11 @@ export class Master implements MasterSide {
   agentWentSilent(agentId: string): void {
     const agent = this.#core.agents.get(agentId);
     if (agent !== undefined) startPingTimeout(this.#core, agent);
+  }
+
+  /** It was silent, and is heard again in time. */
+  agentIsHeard(agentId: string): void {
+    this.#core.agents.get(agentId)?.cancelPing();
   }
 
   statusUpdate(

@@ -4,7 +4,7 @@
  */
 
 import { describeError } from '../../shared/base/errors.ts';
-import { decode, encode } from '../../shared/mesos/codec.ts';
+import { decode } from '../../shared/mesos/codec.ts';
 import type {
   Id,
   OfferOperation,
@@ -13,6 +13,7 @@ import type {
 } from '../../shared/mesos/messages.ts';
 import { sendToAgent } from './accept-engine.ts';
 import { markGone } from './agent-registry.ts';
+import { encodeAnswer } from './answer-codec.ts';
 import { authenticate } from './authentication.ts';
 import { EventStream } from './event-stream.ts';
 import { HEARTBEAT_MS, removeFramework } from './framework-life.ts';
@@ -70,7 +71,7 @@ export function handleOperatorCall(core: MasterCore, request: Request): void {
   const answer = findAnswer(core, call);
   if (answer !== undefined) {
     const response: OperatorResponse = { type: call.type, ...answer };
-    answerBytes(request.response, accepted, encode('master.Response', response, accepted));
+    answerBytes(request.response, accepted, encodeAnswer('master.Response', response, accepted));
     return;
   }
   answerText(request.response, act(core, call), '');
@@ -127,8 +128,9 @@ function subscribeOperator(core: MasterCore, request: Request): void {
   );
   const interval = core.options.timing.scaled(HEARTBEAT_MS) / 1000;
   const subscribed = { get_state: getState(core), heartbeat_interval_seconds: interval };
-  stream.send(encode('master.Event', { type: 'SUBSCRIBED', subscribed }, contentType));
-  const heartbeat = () => stream.send(encode('master.Event', { type: 'HEARTBEAT' }, contentType));
+  stream.send(encodeAnswer('master.Event', { type: 'SUBSCRIBED', subscribed }, contentType));
+  const heartbeat = () =>
+    stream.send(encodeAnswer('master.Event', { type: 'HEARTBEAT' }, contentType));
   heartbeat();
   cancel = core.options.timing.every(HEARTBEAT_MS, heartbeat);
 }

@@ -25,7 +25,11 @@ import { findSchedulerCallError } from './scheduler-validation.ts';
 
 const REALM = 'mesos-master-scheduler';
 
-export function handleSchedulerCall(core: MasterCore, request: Request): void {
+/**
+ * `aborted`: the master dies of this call, as a real one does of a call of type UNKNOWN (a check that no
+ * one has written a metric for fails).
+ */
+export function handleSchedulerCall(core: MasterCore, request: Request): 'answered' | 'aborted' {
   const principal = authenticate(core.options.credentials, request, REALM);
   const contentType = requireCall(request);
   const call = decodeCall(core, request, contentType);
@@ -43,11 +47,13 @@ export function handleSchedulerCall(core: MasterCore, request: Request): void {
     const info =
       given.principal === undefined && principal !== undefined ? { ...given, principal } : given;
     subscribe(core, { ...call.subscribe, framework_info: info }, request, accepted);
-    return;
+    return 'answered';
   }
   const framework = requireFramework(core, call, principal, streamId);
   if (core.options.lint) lintCall(core, framework, call);
+  if (call.type === 'UNKNOWN') return 'aborted';
   dispatch(core, framework, call, request);
+  return 'answered';
 }
 
 function decodeCall(core: MasterCore, request: Request, contentType: ContentType): SchedulerCall {
@@ -113,6 +119,7 @@ function lintCall(core: MasterCore, framework: FrameworkRecord, call: SchedulerC
   const agentId = (call.acknowledge ?? call.shutdown ?? call.message)?.agent_id.value;
   if (agentId !== undefined && !isKnownAgent(core, agentId)) refuse(`unknown agent "${agentId}"`);
   if (call.type === 'REQUEST') refuse('REQUEST is ignored by the allocator');
+  if (call.type === 'UNKNOWN') refuse('a call of type UNKNOWN kills the master');
 }
 
 function isKnownAgent(core: MasterCore, agentId: string): boolean {

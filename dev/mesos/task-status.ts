@@ -72,7 +72,7 @@ export function completeStatus(
 function containerStatus(executor: ExecutorRecord, agent: AgentAddress): ContainerStatus {
   return {
     container_id: { value: executor.containerId },
-    network_infos: [{ ip_addresses: [{ protocol: 'IPv4', ip_address: agent.ip }] }],
+    network_infos: [{ ip_addresses: [{ ip_address: agent.ip }] }],
     executor_pid: executor.container?.process.pid,
   };
 }

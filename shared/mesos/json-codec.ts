@@ -86,6 +86,8 @@ function fieldToPlain(field: protobuf.Field, value: unknown, at: string, walk: W
   }
   if (!field.repeated) return valueToPlain(kind, field, value, at, walk);
   const items = Array.isArray(value) ? value : [value];
+  // An empty list is not set.
+  if (items.length === 0) return undefined;
   return items
     .map((item, index) => valueToPlain(kind, field, item, `${at}[${index}]`, walk))
     .filter((item) => item !== undefined);

@@ -30,9 +30,9 @@ export type Exchange = {
 };
 
 /** Every recorded HTTP exchange, in order; `scenario` narrows to one folder. */
-export function recordedExchanges(scenario?: string): Exchange[] {
+export function recordedExchanges(scenario?: string, root = RECORDINGS): Exchange[] {
   const found: Exchange[] = [];
-  collect(scenario === undefined ? RECORDINGS : join(RECORDINGS, scenario), scenario ?? '', found);
+  collect(scenario === undefined ? root : join(root, scenario), scenario ?? '', found);
   return found;
 }
 

@@ -4,81 +4,69 @@
  * what the real Mesos had said by then. Returns both sides of everything for the comparison.
  */
 
-import { readFileSync } from 'node:fs';
-import { request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
-import { decode, encode, JSON_TYPE, PROTOBUF_TYPE } from '../../../shared/mesos/codec.ts';
-import { RecordDecoder } from '../../../shared/mesos/recordio.ts';
 import { type Exchange, headerOf, RECORDINGS, recordedExchanges } from './recordings.ts';
+import {
+  type Answer,
+  bodyOf,
+  followStream,
+  type Json,
+  keyOf,
+  pick,
+  poll,
+  sendExchange,
+  sleep,
+} from './replayed-exchange.ts';
+import { type Entry, readTimeline } from './timeline.ts';
+import type { Translation } from './translation.ts';
 
-export type Json = Readonly<Record<string, unknown>>;
-
-type Entry = {
-  readonly ms: number;
-  readonly folder?: string;
-  readonly send?: string;
-  readonly event?: string;
-  readonly index?: number;
-  readonly stream_end?: string;
-};
+export type Stream = { readonly recorded: readonly Json[]; readonly given: Json[] };
 
 export type Played = {
-  /** Recorded and given status of every call. */
-  readonly statuses: {
-    readonly name: string;
-    readonly recorded: number;
-    given: number;
-    body: string;
-  }[];
-  /** Recorded and given events of every stream, by the folder of its SUBSCRIBE. */
-  readonly streams: Map<string, { readonly recorded: readonly Json[]; readonly given: Json[] }>;
+  readonly answers: Answer[];
+  /** Recorded and given events of every stream, by the name of its SUBSCRIBE. */
+  readonly streams: Map<string, Stream>;
   /** Recorded events that did not come in time. */
   readonly missing: string[];
-  /** Turns given text into recorded text. */
-  readonly toRecorded: (text: string) => string;
+  readonly translation: Translation;
 };
 
 export type ReplayOptions = {
   readonly scenario: string;
-  readonly masterUrl: string;
+  /** Where a recorded request goes, by its Host header. */
+  readonly urlOf: (host: string) => string;
   readonly timeScale: number;
-  /** Recorded text → text here, such as disk roots. */
-  readonly translations: readonly (readonly [string, string])[];
-  /** Folders (beginnings) that are not sent. */
-  readonly skip?: readonly string[];
+  readonly translation: Translation;
+  /** Called before each entry of the timeline is played: to do what the operator did. */
+  readonly onStep?: (entry: Entry) => void | Promise<void>;
 };
 
-const WAIT_MS = 10_000;
+const WAIT_MS = 15_000;
 
 export class Replay {
   readonly #options: ReplayOptions;
   readonly #exchanges: Map<string, Exchange>;
-  readonly #translations: [string, string][];
+  readonly #translation: Translation;
   readonly #played: Played;
   /** Offers that were answered. */
   readonly #used = new Set<string>();
   readonly #closers = new Map<string, () => void>();
+  #newest: Stream | undefined;
 
   constructor(options: ReplayOptions) {
     this.#options = options;
-    const { scenario } = options;
+    const { scenario, translation } = options;
     const all = recordedExchanges(scenario).filter((one) => !one.name.includes('/executor-'));
     this.#exchanges = new Map(all.map((one) => [one.name.slice(scenario.length + 1), one]));
-    this.#translations = options.translations.map(([a, b]): [string, string] => [a, b]);
-    this.#played = {
-      statuses: [],
-      streams: new Map(),
-      missing: [],
-      toRecorded: (text) => this.#translate(text, true),
-    };
+    this.#translation = translation;
+    this.#played = { answers: [], streams: new Map(), missing: [], translation };
   }
 
   async run(): Promise<Played> {
-    const path = join(RECORDINGS, this.#options.scenario, 'timeline.jsonl');
-    const lines = readFileSync(path, 'utf8').trim().split('\n');
-    const entries = lines.map((line) => JSON.parse(line) as Entry);
     let before = 0;
-    for (const entry of entries) {
+    for (const entry of readTimeline(join(RECORDINGS, this.#options.scenario))) {
+      await this.#options.onStep?.(entry);
       if (entry.event !== undefined) await this.#expect(entry);
       else if (entry.send !== undefined || entry.stream_end === 'closed by client') {
         await sleep((entry.ms - before) / this.#options.timeScale);
@@ -91,17 +79,22 @@ export class Replay {
     return this.#played;
   }
 
+  #streamOf(folder: string): Stream | undefined {
+    return this.#played.streams.get(`${this.#options.scenario}/${folder}`);
+  }
+
   /** Waits for our counterpart of a recorded event, and learns its ids. */
   async #expect(entry: Entry): Promise<void> {
     const folder = entry.folder ?? '';
-    const stream = this.#played.streams.get(folder);
+    const stream = this.#streamOf(folder);
     const recorded = stream?.recorded[entry.index ?? 0];
     if (stream === undefined || recorded === undefined || entry.event === 'HEARTBEAT') return;
     if (entry.event === 'OFFERS') return; // looked up when an answer needs them
     const key = keyOf(recorded);
-    const wanted = stream.recorded.slice(0, entry.index).filter((one) => keyOf(one) === key).length;
-    const found = await poll(() =>
-      stream.given.filter((one) => keyOf(this.#recordedForm(one)) === key).at(wanted),
+    const nth = stream.recorded.slice(0, entry.index).filter((one) => keyOf(one) === key).length;
+    const found = await poll(
+      () => stream.given.filter((one) => keyOf(this.#recordedForm(one)) === key).at(nth),
+      WAIT_MS,
     );
     if (found === undefined) this.#played.missing.push(`${folder} event ${entry.index}: ${key}`);
     else this.#learn(recorded, found);
@@ -109,30 +102,25 @@ export class Replay {
 
   /** Pairs ids that only one side knows: frameworks, uuids, inverse offers. */
   #learn(recorded: Json, given: Json): void {
-    for (const [a, b] of [
-      [
-        pick(recorded, 'subscribed', 'framework_id', 'value'),
-        pick(given, 'subscribed', 'framework_id', 'value'),
-      ],
-      [pick(recorded, 'update', 'status', 'uuid'), pick(given, 'update', 'status', 'uuid')],
-      [
-        pick(recorded, 'update_operation_status', 'status', 'uuid', 'value'),
-        pick(given, 'update_operation_status', 'status', 'uuid', 'value'),
-      ],
-    ]) {
-      if (typeof a === 'string' && typeof b === 'string') this.#pair(a, b);
+    const paths = [
+      ['subscribed', 'framework_id', 'value'],
+      ['update', 'status', 'uuid'],
+      ['update_operation_status', 'status', 'uuid', 'value'],
+    ];
+    for (const path of paths) {
+      const a = pick(recorded, ...path);
+      const b = pick(given, ...path);
+      if (typeof a === 'string' && typeof b === 'string') this.#translation.pair(a, b);
     }
     const list = (event: Json) => (pick(event, 'inverse_offers', 'inverse_offers') ?? []) as Json[];
     list(recorded).forEach((one, index) => {
       const other = list(given)[index];
       if (other !== undefined)
-        this.#pair(String(pick(one, 'id', 'value')), String(pick(other, 'id', 'value')));
+        this.#translation.pair(
+          String(pick(one, 'id', 'value')),
+          String(pick(other, 'id', 'value')),
+        );
     });
-  }
-
-  #pair(recorded: string, given: string): void {
-    if (this.#translations.some(([a]) => a === recorded)) return;
-    this.#translations.unshift([recorded, given]);
   }
 
   /**
@@ -146,27 +134,35 @@ export class Replay {
     for (const offer of recorded) {
       const find = () => this.#allOffers().find((one) => sameHost(one, offer));
       const isNamed = body.includes(String(pick(offer, 'agent_id', 'value')));
-      const ours = isNamed ? await poll(find) : find();
+      const ours = isNamed ? await poll(find, WAIT_MS) : find();
       if (ours === undefined) continue;
-      this.#pair(String(pick(offer, 'agent_id', 'value')), String(pick(ours, 'agent_id', 'value')));
+      this.#translation.pair(
+        String(pick(offer, 'agent_id', 'value')),
+        String(pick(ours, 'agent_id', 'value')),
+      );
     }
     const place = (offer: Json) => body.indexOf(`"${idOf(offer)}"`);
     const named = recorded.filter((offer) => place(offer) >= 0).sort((a, b) => place(a) - place(b));
-    if (named.length === 0) return this.#translate(body);
+    if (named.length === 0) return this.#translation.toGiven(body);
     await poll(() => (named.every((one) => this.#holds(named, one)) ? true : undefined), 3_000);
     const held = this.#heldOffers();
     for (const offer of named) {
       const ours = held.find((one) => sameHost(one, offer));
       if (ours !== undefined)
-        this.#pair(String(pick(offer, 'id', 'value')), String(pick(ours, 'id', 'value')));
+        this.#translation.pair(
+          String(pick(offer, 'id', 'value')),
+          String(pick(ours, 'id', 'value')),
+        );
     }
     for (const offer of held)
       if (named.some((one) => sameHost(one, offer))) this.#used.add(idOf(offer));
     const ids = named.flatMap((one) => held.filter((offer) => sameHost(one, offer)).map(idOf));
     const list = [...new Set(ids)].map((value) => ({ value }));
-    return this.#translate(body).replace(/("offer_ids" ?: ?)\[[^\]]*\]/, (found, start: string) =>
-      found.includes('no-such') ? found : start + JSON.stringify(list),
-    );
+    return this.#translation
+      .toGiven(body)
+      .replace(/("offer_ids" ?: ?)\[[^\]]*\]/, (found, start: string) =>
+        found.includes('no-such') ? found : start + JSON.stringify(list),
+      );
   }
 
   #allOffers(): Json[] {
@@ -175,7 +171,7 @@ export class Replay {
 
   /** Offers of the newest stream that are neither used nor rescinded. */
   #heldOffers(): Json[] {
-    const given = [...this.#played.streams.values()].at(-1)?.given ?? [];
+    const given = this.#newest?.given ?? [];
     const gone = new Set(given.map((event) => pick(event, 'rescind', 'offer_id', 'value')));
     return offersOf(given).filter(
       (offer) => !gone.has(idOf(offer)) && !this.#used.has(idOf(offer)),
@@ -201,127 +197,62 @@ export class Replay {
     return [...amounts(named)].every(([name, value]) => (held.get(name) ?? 0) > value - 0.001);
   }
 
-  #translate(text: string, isBack = false): string {
-    let result = text;
-    for (const [recorded, given] of this.#translations) {
-      result = isBack ? result.replaceAll(given, recorded) : result.replaceAll(recorded, given);
-    }
-    return result;
-  }
-
   #recordedForm(event: Json): Json {
-    return JSON.parse(this.#translate(JSON.stringify(event), true)) as Json;
+    return JSON.parse(this.#translation.toRecorded(JSON.stringify(event))) as Json;
   }
 
   async #send(folder: string): Promise<void> {
     const exchange = this.#exchanges.get(folder);
-    if (exchange === undefined || exchange.status === undefined) return;
-    if (this.#options.skip?.some((one) => folder.startsWith(one)) === true) return;
-    const body = await this.#bodyOf(exchange);
+    if (exchange === undefined) return;
+    const body = await bodyOf(exchange, (json) => this.#adapt(json));
     const headers = exchange.headers
       .filter(([name]) => name !== 'Host' && name !== 'Content-Length')
-      .map(([name, value]): [string, string] => [name, this.#translate(value)]);
-    await this.#request(folder, exchange, Object.fromEntries(headers), body);
-  }
-
-  async #bodyOf(exchange: Exchange): Promise<Buffer> {
-    const isProtobuf = headerOf(exchange.headers, 'Content-Type') === PROTOBUF_TYPE;
-    if (!isProtobuf) {
-      const text = exchange.requestBody.toString('utf8');
-      return Buffer.from(await this.#adapt(text));
-    }
-    const kind = exchange.path === '/api/v1' ? 'master.Call' : 'scheduler.Call';
-    try {
-      const json = encode(kind, decode(kind, exchange.requestBody, PROTOBUF_TYPE), JSON_TYPE);
-      const ours = decode(kind, Buffer.from(await this.#adapt(json.toString())), JSON_TYPE);
-      return encode(kind, ours, PROTOBUF_TYPE);
-    } catch {
-      return exchange.requestBody; // malformed on purpose
-    }
-  }
-
-  #request(
-    folder: string,
-    exchange: Exchange,
-    headers: Readonly<Record<string, string>>,
-    body: Buffer,
-  ): Promise<void> {
-    const url = `${this.#options.masterUrl}${exchange.path}`;
-    return new Promise((resolve, reject) => {
-      const outgoing = request(url, { method: exchange.method, headers }, (incoming) => {
-        const entry = {
-          name: folder,
-          recorded: exchange.status ?? 0,
-          given: incoming.statusCode ?? 0,
-          body: '',
-        };
-        this.#played.statuses.push(entry);
-        if (exchange.events === undefined || incoming.statusCode !== 200) {
-          const chunks: Buffer[] = [];
-          incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-          incoming.on('end', () => {
-            entry.body = Buffer.concat(chunks).toString('utf8');
-            resolve();
-          });
-          return;
-        }
-        const streamId = headerOf(exchange.responseHeaders, 'Mesos-Stream-Id');
-        if (streamId !== undefined)
-          this.#pair(streamId, String(incoming.headers['mesos-stream-id']));
-        this.#follow(folder, exchange, incoming);
-        resolve();
+      .map(([name, value]): [string, string] => [name, this.#translation.toGiven(value)]);
+    const url = `${this.#options.urlOf(headerOf(exchange.headers, 'Host') ?? '')}${exchange.path}`;
+    const deadline = Date.now() + WAIT_MS;
+    for (;;) {
+      const sent = sendExchange(exchange, {
+        url,
+        headers: Object.fromEntries(headers),
+        body,
+        onStream: (incoming) => this.#follow(folder, exchange, incoming),
       });
-      outgoing.on('error', reject);
-      outgoing.end(body);
-    });
+      const answer = await sent.catch(() => undefined);
+      const isOver = Date.now() >= deadline || !isPassing(exchange, answer);
+      if (answer !== undefined && isOver) {
+        this.#played.answers.push(answer);
+        return;
+      }
+      if (isOver) {
+        this.#played.missing.push(`${exchange.name}: answer`);
+        return;
+      }
+      await sleep(5);
+    }
   }
 
-  #follow(
-    folder: string,
-    exchange: Exchange,
-    incoming: NodeJS.ReadableStream & { destroy(): void },
-  ): void {
-    const given: Json[] = [];
-    this.#played.streams.set(folder, { recorded: exchange.events ?? [], given });
+  #follow(folder: string, exchange: Exchange, incoming: IncomingMessage): void {
+    const stream: Stream = { recorded: exchange.events ?? [], given: [] };
+    const streamId = headerOf(exchange.responseHeaders, 'Mesos-Stream-Id');
+    if (streamId !== undefined) {
+      this.#translation.pair(streamId, String(incoming.headers['mesos-stream-id']));
+      this.#newest = stream;
+    }
+    this.#played.streams.set(exchange.name, stream);
     this.#closers.set(folder, () => incoming.destroy());
-    const isProtobuf = headerOf(exchange.responseHeaders, 'Content-Type') === PROTOBUF_TYPE;
-    const decoder = new RecordDecoder();
-    incoming.on('error', () => undefined);
-    incoming.on('data', (chunk: Buffer) => {
-      for (const record of decoder.push(chunk)) {
-        const text = isProtobuf
-          ? encode('scheduler.Event', decode('scheduler.Event', record, PROTOBUF_TYPE), JSON_TYPE)
-          : record;
-        given.push(JSON.parse(text.toString()) as Json);
-      }
-    });
+    followStream(exchange, incoming, (event) => stream.given.push(event));
   }
+}
+
+/** A master that starts, or whose leader changes, is asked until it is at the recorded step. */
+function isPassing(exchange: Exchange, answer: Answer | undefined): boolean {
+  if (answer?.given === exchange.status) return false;
+  const isSubscribe = exchange.events !== undefined || [404, 503].includes(exchange.status ?? 0);
+  return isSubscribe && (answer === undefined || [404, 503, 307].includes(answer.given));
 }
 
 function offersOf(events: readonly Json[]): Json[] {
   return events.flatMap((event) => (pick(event, 'offers', 'offers') ?? []) as Json[]);
-}
-
-export function pick(value: unknown, ...path: string[]): unknown {
-  let current = value;
-  for (const name of path) {
-    if (typeof current !== 'object' || current === null) return undefined;
-    current = (current as Json)[name];
-  }
-  return current;
-}
-
-/** What makes two events the same in a replay: type, whom it is about, and the state it tells. */
-export function keyOf(event: Json): string {
-  const status =
-    pick(event, 'update', 'status') ?? pick(event, 'update_operation_status', 'status');
-  return JSON.stringify([
-    event['type'],
-    pick(status, 'task_id', 'value') ?? pick(status, 'operation_id', 'value') ?? null,
-    pick(status, 'state') ?? null,
-    pick(event, 'failure', 'executor_id', 'value') ?? null,
-    pick(event, 'failure', 'status') ?? null,
-  ]);
 }
 
 function idOf(offer: Json): string {
@@ -330,17 +261,4 @@ function idOf(offer: Json): string {
 
 function sameHost(a: Json, b: Json): boolean {
   return a['hostname'] === b['hostname'];
-}
-
-async function poll<T>(find: () => T | undefined, waitMs = WAIT_MS): Promise<T | undefined> {
-  const deadline = Date.now() + waitMs;
-  for (;;) {
-    const found = find();
-    if (found !== undefined || Date.now() > deadline) return found;
-    await sleep(5);
-  }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
 }

@@ -113,6 +113,7 @@ function handle(event) {
       message: 'serving',
       data: Buffer.from(JSON.stringify(sandbox())).toString('base64'),
       healthy: true,
+      labels: { labels: [{ key: 'part', value: 'tiny' }] },
     });
   } else if (event.type === 'ACKNOWLEDGED') {
     updates.delete(event.acknowledged.uuid);
