@@ -51,9 +51,14 @@ export function fillBuffer(buffer: Buffer, piece: Piece, result: ReadResult): vo
   const { skip, byteLength, bufferOffset } = piece;
   const { data } = result;
   if (data === null) buffer.fill(0, bufferOffset, bufferOffset + byteLength);
-  else if (piece.target === data) return;
+  else if (piece.target === data && liesAt(data, buffer, bufferOffset)) return;
   else if (skip === 0 && byteLength === data.length) buffer.set(data, bufferOffset);
   else buffer.set(data.subarray(skip, skip + byteLength), bufferOffset);
+}
+
+/** Not in a buffer that another piece of the same request has retired since. */
+function liesAt(data: Uint8Array, buffer: Buffer, offset: number): boolean {
+  return data.buffer === buffer.buffer && data.byteOffset === buffer.byteOffset + offset;
 }
 
 /** Whole blocks: what was there, with the client's bytes (or zeros) laid over. Null: the client left. */
