@@ -323,10 +323,10 @@ export class DiskExtentStore implements ExtentStore {
     this.#core.syncJournal(done);
   }
 
-  /** From now on a device that does not answer fails the store. */
+  /** From now on a device that does not answer, or cannot be read, fails the store. */
   watchedBy(watch: DiskWatch): void {
     this.#watch = watch;
-    watch.onHung((failure) => this.#core.fail('Waiting for the device', failure));
+    watch.onUseless((failure) => this.#core.fail('Probing the device', failure));
     this.#core.onFailure(() => watch.stop());
   }
 

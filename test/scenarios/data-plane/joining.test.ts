@@ -204,10 +204,23 @@ describe('data plane: joining', () => {
     c.setPg(1, [0, 1], [2]);
     const errorOf = (): string => c.node(2).plane.report().joins[0]?.error ?? '';
     await c.until('said', () => errorOf().includes('cannot be read back'));
-    await c.clock.runFor(10_000);
     expect(isJoined(c, 2)).to.equal(false);
-    c.node(2).simulatedDisk.heal();
-    await c.until('joined', () => isJoined(c, 2));
+  });
+
+  it('a disk takes writes and gives nothing back: it fails, and says why', async () => {
+    const c = await cluster('write only');
+    c.node(2).simulatedDisk.inject({ op: 'read', code: 'EIO' });
+    const report = () => c.node(2).plane.report().disks[0];
+    await c.until('failed', () => report()?.status === 'failed');
+    expect(report()?.error).to.include('gives back nothing');
+    expect(c.node(1).plane.report().disks[0]?.status, 'others').to.equal('serving');
+  });
+
+  it('a disk cannot be read once: it goes on', async () => {
+    const c = await cluster('read error');
+    c.node(2).simulatedDisk.inject({ op: 'read', code: 'EIO', name: 'probe', times: 1 });
+    await c.clock.runFor(60_000);
+    expect(c.node(2).plane.report().disks[0]?.status).to.equal('serving');
   });
 
   it('one sector of the joining disk is bad: it is written again, and the disk joins', async () => {
