@@ -40,6 +40,10 @@ export interface ShellOptions {
   readonly credentials?: { readonly principal: string; readonly secret: string };
   /** The process dies (for Mesos) right before its first ACCEPT leaves: facts are committed. */
   readonly diesAtAccept?: boolean;
+  /** Right before a call leaves. */
+  readonly onCall?: (call: SchedulerCall) => void;
+  /** `--new-framework-id`. */
+  readonly isNewFramework?: boolean;
 }
 
 export class Shell {
@@ -51,11 +55,13 @@ export class Shell {
   readonly abdications: string[] = [];
   readonly #mesos: MesosScheduler;
   readonly #diesAtAccept: boolean;
+  readonly #onCall: (call: SchedulerCall) => void;
   readonly #ticker: NodeJS.Timeout;
 
   constructor(options: ShellOptions) {
     this.store = options.store ?? new Map();
     this.#diesAtAccept = options.diesAtAccept ?? false;
+    this.#onCall = options.onCall ?? (() => undefined);
     const entries = [...this.store].map(([key, value]) => ({ key, value }));
     const manager: ManagerOptions = {
       ...OPTIONS,
@@ -74,6 +80,7 @@ export class Shell {
       newClusterId: CLUSTER_ID,
     };
     this.state = createState(setup, this.now);
+    if (options.isNewFramework === true) this.state.facts.updateCluster({ frameworkId: null });
     this.#commit();
     this.#mesos = createMesosScheduler({
       masters: options.masters,
@@ -110,6 +117,7 @@ export class Shell {
 
   call(call: SchedulerCall): void {
     this.calls.push(call);
+    this.#onCall(call);
     if (this.#diesAtAccept && call.type === 'ACCEPT') this.close();
     this.#mesos.call(call);
   }

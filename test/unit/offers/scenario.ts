@@ -66,7 +66,7 @@ export class Scenario {
   calls: SchedulerCall[] = [];
   effects: Effect[] = [];
   readonly agents: readonly ModelAgent[];
-  readonly #options: ManagerOptions;
+  #options: ManagerOptions;
   readonly #store = new Map<string, string>();
   #term = 1;
   #uuids = 0;
@@ -81,9 +81,10 @@ export class Scenario {
     return { ms: this.nowMs, wallMs: 1_800_000_000_000 + this.nowMs };
   }
 
-  /** What a new leader does: only durable facts survive. */
-  restart(): void {
+  /** What a new leader does: only durable facts survive. `options`: it has other settings, or another version. */
+  restart(options: Partial<ManagerOptions> = {}): void {
     this.#term += 1;
+    this.#options = { ...this.#options, ...options };
     this.state = this.#load();
   }
 
