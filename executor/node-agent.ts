@@ -17,7 +17,11 @@ import type {
   ManagerMessage,
   NodeMessage,
 } from '../shared/model/control.ts';
-import type { NodeHello } from '../shared/model/node-report.ts';
+import {
+  CONTROL_PROTOCOL,
+  CONTROL_PROTOCOL_OLDEST,
+  type NodeHello,
+} from '../shared/model/node-report.ts';
 import type { Clock, Log, Timer } from '../shared/ports.ts';
 import type { DataPlane } from './data-plane.ts';
 
@@ -201,6 +205,8 @@ export class NodeAgent {
         dataAddress,
         mapVersion: this.#map?.version ?? 0,
         term: this.#term,
+        protocol: CONTROL_PROTOCOL,
+        oldestProtocol: CONTROL_PROTOCOL_OLDEST,
       },
     });
   }

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { StorageError } from '../shared/base/errors.ts';
 import { JSON_TYPE, PROTOBUF_TYPE } from '../shared/mesos/codec.ts';
 import { systemClock } from '../shared/node/clock.ts';
 import { loadControlCodec } from '../shared/node/control-codec.ts';
@@ -14,6 +15,7 @@ import type { Config } from './config.ts';
 import { type ControlServer, serveControl } from './control.ts';
 import { createState } from './core/bootstrap.ts';
 import { mesosSubscription } from './core/mesos/framework.ts';
+import { whyUninstalled } from './core/uninstall.ts';
 import { managerOptions } from './manager-options.ts';
 import { createManagerPort } from './manager-view.ts';
 import { createMesosScheduler, type MesosScheduler } from './mesos.ts';
@@ -64,7 +66,11 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
     clock: systemClock,
     random: systemRandom,
   });
-  const scheduler = new Scheduler(createState(setup, now), snapshot.revision, {
+  const state = createState(setup, now);
+  const uninstalled = whyUninstalled(state);
+  if (uninstalled !== null)
+    throw new StorageError('conflict', uninstalled, { needsOperator: true });
+  const scheduler = new Scheduler(state, snapshot.revision, {
     clock: systemClock,
     log,
     store,

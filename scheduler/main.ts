@@ -38,7 +38,14 @@ try {
   await run();
 } catch (error) {
   process.stderr.write(`cistern scheduler: ${describeError(error)}\n`);
-  process.exit(error instanceof StorageError && error.code === 'invalid-argument' ? 2 : 1);
+  process.exit(exitCodeOf(error));
+}
+
+function exitCodeOf(error: unknown): number {
+  if (!(error instanceof StorageError)) return 1;
+  // An uninstalled cluster stays so until an operator says otherwise.
+  if (error.details['needsOperator'] === true) return EXIT_NEEDS_OPERATOR;
+  return error.code === 'invalid-argument' ? 2 : 1;
 }
 
 async function run(): Promise<void> {

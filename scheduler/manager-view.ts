@@ -2,9 +2,11 @@
 import type { ManagerPort } from './api/manager-port.ts';
 import { explainAll, explainSubject } from './core/explain/explain.ts';
 import type { Now, State } from './core/state.ts';
+import { uninstallView } from './core/uninstall.ts';
 import { attachmentViews } from './core/views/attachment-views.ts';
 import { eventViews, jobViews } from './core/views/job-views.ts';
 import { diskViews, nodeView, nodeViews } from './core/views/node-views.ts';
+import { upgradeView } from './core/views/upgrade-view.ts';
 import { clusterView, pgViews, poolViews } from './core/views/views.ts';
 import { volumeViews } from './core/views/volume-views.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -22,6 +24,8 @@ export function createViews(state: State, now: () => Now): ManagerViews {
     pgs: (filter) => pgViews(state, filter),
     volumes: () => volumeViews(state, now()),
     attachments: () => attachmentViews(state, now()),
+    upgrade: () => upgradeView(state, now()),
+    uninstall: () => uninstallView(state),
     jobs: () => jobViews(state, now()),
     events: (sinceId, limit) => eventViews(state, sinceId, limit),
     explain: (subject) =>

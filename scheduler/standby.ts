@@ -163,6 +163,8 @@ export class Standby implements ManagerPort, StandbyPort {
   pgs: ManagerViews['pgs'] = (filter) => this.#views.pgs(filter);
   volumes = () => this.#views.volumes();
   attachments = () => this.#views.attachments();
+  upgrade = () => this.#views.upgrade();
+  uninstall = () => this.#views.uninstall();
   jobs = () => this.#views.jobs();
   events: ManagerViews['events'] = (sinceId, limit) => this.#views.events(sinceId, limit);
   explain: ManagerViews['explain'] = (subject) => this.#views.explain(subject);

@@ -13,6 +13,8 @@ import type {
   NodeView,
   PgView,
   PoolView,
+  UninstallView,
+  UpgradeView,
   VolumeView,
 } from '../../shared/model/api-views.ts';
 import type { ExplainView } from '../../shared/model/explanation-view.ts';
@@ -48,6 +50,8 @@ export interface ManagerPort {
   volumes(): readonly VolumeView[];
   attachments(): readonly AttachmentView[];
   jobs(): readonly JobView[];
+  upgrade(): UpgradeView;
+  uninstall(): UninstallView;
   /** Events with an id above `sinceId`, in order of id; when there are more than `limit`, the newest. */
   events(sinceId: number, limit: number): readonly EventView[];
   /** Everything that is not green, or one subject; null: there is no such thing. */

@@ -6,6 +6,7 @@ import { run } from './execution.ts';
 import type { JsonSchema } from './json-schema.ts';
 import { flag, nullable, objectSchema, ref } from './json-schema.ts';
 import type { ManagerPort } from './manager-port.ts';
+import { addPlannedWork, findStarted } from './planned-routes.ts';
 import { diskIdOf, getDisk, getJob, getNode, getPool, jobIdOf, nodeIdOf } from './references.ts';
 import { describeRoute, pathParameter } from './route-schema.ts';
 import { addScrubRoute } from './scrub-routes.ts';
@@ -31,13 +32,7 @@ export function addOperations(app: FastifyInstance, manager: ManagerPort): void 
   addJobCommand(app, manager);
   addBrakeCommand(app, manager);
   addScrubRoute(app, manager);
-}
-
-function findDrain(manager: ManagerPort, subject: string): JobView | null {
-  const found = manager
-    .jobs()
-    .find((job) => job.kind === 'drain' && job.state === 'running' && job.subject === subject);
-  return found ?? null;
+  addPlannedWork(app, manager);
 }
 
 /** No field is known: a body, if there is one, is `{}`. */
@@ -47,6 +42,11 @@ function addNodeCommands(app: FastifyInstance, manager: ManagerPort): void {
   const kinds = [
     ['drain', 'drain-node', 'Move all data off a node; it stays until it is activated or gone'],
     ['activate', 'activate-node', 'Let a drained or draining node hold data again'],
+    [
+      'decommission',
+      'decommission-node',
+      'Take a node out for good: empty it, destroy its volumes, give its reservations back',
+    ],
     ['forget', 'forget-node', 'Your word that the node will never come back: its disks are lost'],
   ] as const;
   for (const [word, kind, summary] of kinds) {
@@ -62,7 +62,7 @@ function addNodeCommands(app: FastifyInstance, manager: ManagerPort): void {
         const before = getNode(manager, request.params.node);
         const id = nodeIdOf(before);
         await run(manager, { kind, node: id });
-        return { node: manager.node(id) ?? before, job: findDrain(manager, before.id) };
+        return { node: manager.node(id) ?? before, job: findStarted(manager, before.id) };
       },
     );
   }
@@ -87,7 +87,7 @@ function addDiskCommands(app: FastifyInstance, manager: ManagerPort): void {
         const before = getDisk(manager, request.params.disk);
         await run(manager, { kind, disk: diskIdOf(before) });
         const disk = manager.disks().find((one) => one.id === before.id) ?? before;
-        return { disk, job: findDrain(manager, before.id) };
+        return { disk, job: findStarted(manager, before.id) };
       },
     );
   }

@@ -14,6 +14,8 @@ import type {
   PgCounts,
   PgView,
   PoolView,
+  UninstallView,
+  UpgradeView,
   VolumeView,
 } from '../../shared/model/api-views.ts';
 import type {
@@ -220,7 +222,19 @@ const volume = viewSchema<VolumeView>('Volume', {
 
 const job = viewSchema<JobView>('Job', {
   id: text,
-  kind: oneOf(['rebuild', 'rebalance', 'drain', 'expand', 'delete', 'scrub', 'apply']),
+  kind: oneOf([
+    'rebuild',
+    'rebalance',
+    'drain',
+    'expand',
+    'delete',
+    'scrub',
+    'apply',
+    'decommission',
+    'replace',
+    'upgrade',
+    'uninstall',
+  ]),
   state: oneOf(['running', 'paused', 'done', 'failed', 'cancelled']),
   subject: text,
   reason: text,
@@ -234,6 +248,42 @@ const job = viewSchema<JobView>('Job', {
   bytesPerSecond: nullable(number),
   etaSeconds: nullable(number),
   figures: record(number),
+});
+
+const upgrade = viewSchema<UpgradeView>('Upgrade', {
+  state: oneOf(['none', 'available', 'running', 'paused', 'stopped', 'done']),
+  version: described(text, 'What this scheduler brings'),
+  target: nullable(text),
+  previous: nullable(text),
+  isRollback: flag,
+  reason: described(text, 'Why it does not get on; empty while it does'),
+  nodes: list({
+    type: 'object',
+    additionalProperties: false,
+    required: ['node', 'hostname', 'version', 'state'],
+    properties: {
+      node: text,
+      hostname: text,
+      version: text,
+      state: oneOf(['done', 'current', 'waiting']),
+    },
+  }),
+});
+
+const uninstall = viewSchema<UninstallView>('Uninstall', {
+  state: oneOf(['none', 'releasing', 'tearing-down', 'done']),
+  clusterName: text,
+  blockers: described(list(text), 'Why it would be refused without force'),
+  steps: list({
+    type: 'object',
+    additionalProperties: false,
+    required: ['name', 'state', 'detail'],
+    properties: {
+      name: oneOf(['volumes', 'disks', 'executors', 'verify', 'teardown']),
+      state: oneOf(['waiting', 'running', 'done']),
+      detail: text,
+    },
+  }),
 });
 
 const event = viewSchema<EventView>('Event', {
@@ -320,6 +370,8 @@ export const VIEW_SCHEMAS: readonly JsonSchema[] = [
   attachment,
   volume,
   job,
+  upgrade,
+  uninstall,
   event,
   cause,
   explanation,

@@ -151,6 +151,7 @@ function leastBusyNode(state: State): NodeRecord | null {
   let best: NodeRecord | null = null;
   for (const node of state.facts.nodes.values()) {
     if (node.admin !== 'active' || !isNodeUp(state, node)) continue;
+    if (state.work.avoidedNodes.has(node.id)) continue;
     if (best !== null && (counts.get(node.id) ?? 0) >= (counts.get(best.id) ?? 0)) continue;
     best = node;
   }

@@ -1,12 +1,15 @@
 /** What operators ask for, dispatched to the file that owns it. */
 import { unreachable } from '../../shared/base/assert.ts';
 import { StorageError } from '../../shared/base/errors.ts';
-import { type DiskId, formatJob, type JobId } from '../../shared/base/ids.ts';
+import { type DiskId, formatJob, formatNode, type JobId } from '../../shared/base/ids.ts';
 import { attachVolume, detachVolume } from './attachments.ts';
 import { releaseBrake } from './brake.ts';
 import type { Command, CommandResult, Effect } from './contract.ts';
+import { decommissionNode } from './decommission.ts';
 import { readmit } from './disk-out.ts';
+import { cancelReplacement, replaceDisk } from './disk-replace.ts';
 import { endJob } from './jobs.ts';
+import { isEvacuating } from './maintenance.ts';
 import { activateDisk, activateNode, drainDisk, drainNode, forgetNode } from './nodes.ts';
 import {
   applyPools,
@@ -20,6 +23,8 @@ import {
 import type { JobRecord } from './records.ts';
 import { cancelScrub, startScrub } from './scrubs.ts';
 import type { Now, State } from './state.ts';
+import { isUninstalling, uninstall } from './uninstall.ts';
+import { commandUpgrade } from './upgrade.ts';
 import { createVolume, deleteVolume, updateVolume } from './volumes.ts';
 
 /** Executes a command; the answer leaves with the commit of its facts, or later (attachments.ts). */
@@ -39,6 +44,10 @@ function execute(
   command: Command,
   now: Now,
 ): CommandResult | null {
+  if (isUninstalling(state) && command.kind !== 'uninstall') {
+    const text = 'The cluster is being uninstalled: nothing else is done any more';
+    return failed(new StorageError('conflict', text, { command: command.kind }));
+  }
   switch (command.kind) {
     case 'create-volume':
       return createVolume(state, command, now);
@@ -56,8 +65,16 @@ function execute(
       return activateNode(state, command.node, now);
     case 'forget-node':
       return forgetNode(state, command.node, now);
+    case 'decommission-node':
+      return decommissionNode(state, command.node, now);
     case 'drain-disk':
       return drainDisk(state, command.disk, now);
+    case 'replace-disk':
+      return replaceDisk(state, command, now);
+    case 'upgrade':
+      return commandUpgrade(state, command.action, now);
+    case 'uninstall':
+      return uninstall(state, command, now);
     case 'activate-disk':
       return activateDisk(state, command.disk, now);
     case 'readmit-disk':
@@ -116,7 +133,13 @@ function cancelJob(state: State, id: JobId, now: Now): CommandResult {
   }
   if (job.kind === 'scrub') return cancelScrub(state, job, now);
   if (job.kind === 'apply') return cancelApply(state, job, now);
-  if (job.kind !== 'drain') {
+  const refusal = whyNotCancelled(state, job);
+  if (refusal !== null) {
+    const text = `Cannot cancel ${name}: ${refusal}`;
+    return failed(new StorageError('conflict', text, { job: name }));
+  }
+  if (job.kind === 'replace') return cancelReplacement(state, job, now);
+  if (job.kind !== 'drain' && job.kind !== 'decommission') {
     const text = `Cannot cancel ${name}: a ${job.kind} restores what the cluster promises; only a drain, an expansion or a scrub can be called off`;
     return failed(new StorageError('conflict', text, { job: name }));
   }
@@ -140,6 +163,17 @@ function steerJob(
   if (job !== undefined) return steer(state, job, now);
   const name = formatJob(id);
   return failed(new StorageError('not-found', `There is no job ${name}`, { job: name }));
+}
+
+/** Work that somebody else ordered, or that has its own way to be called off. */
+function whyNotCancelled(state: State, job: JobRecord): string | null {
+  if (job.kind === 'upgrade') return 'an upgrade is paused or rolled back, see "cistern upgrade"';
+  if (job.kind === 'uninstall') return 'what is given back has no way back';
+  if (job.kind !== 'drain') return null;
+  const node = [...state.facts.nodes.values()].find(({ id }) => formatNode(id) === job.subject);
+  return node?.admin === 'active' && isEvacuating(node)
+    ? 'a maintenance window in Mesos orders it; change the schedule there'
+    : null;
 }
 
 function failed(error: StorageError): CommandResult {

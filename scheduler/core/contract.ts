@@ -90,7 +90,14 @@ export type Command =
   | { readonly kind: 'activate-node'; readonly node: NodeId }
   /** The operator's word that the node will never come back. */
   | { readonly kind: 'forget-node'; readonly node: NodeId }
+  /** Empty it, destroy its volumes, give its reservations back, forget it. */
+  | { readonly kind: 'decommission-node'; readonly node: NodeId }
   | { readonly kind: 'drain-disk'; readonly disk: DiskId }
+  /** `place`: only that one (`/mnt/b`, `mount:/mnt/b`) may take over; null: any on the same node. */
+  | { readonly kind: 'replace-disk'; readonly disk: DiskId; readonly place: string | null }
+  | { readonly kind: 'upgrade'; readonly action: UpgradeAction }
+  /** `name`: of the cluster, typed by the operator; with volumes left `isForced` as well. */
+  | { readonly kind: 'uninstall'; readonly name: string; readonly isForced: boolean }
   | { readonly kind: 'activate-disk'; readonly disk: DiskId }
   /** Let a disk that was taken out for its errors hold data again. */
   | { readonly kind: 'readmit-disk'; readonly disk: DiskId }
@@ -110,6 +117,9 @@ export type Command =
   | { readonly kind: 'apply-pools'; readonly document: PoolDocument | null }
   | { readonly kind: 'pause-job'; readonly job: JobId }
   | { readonly kind: 'resume-job'; readonly job: JobId };
+
+export const UPGRADE_ACTIONS = ['start', 'pause', 'resume', 'rollback'] as const;
+export type UpgradeAction = (typeof UPGRADE_ACTIONS)[number];
 
 /** Settings of the manager; fixed while it leads. All durations in milliseconds. */
 export interface ManagerOptions {
@@ -134,6 +144,8 @@ export interface ManagerOptions {
   readonly suspectWaitMs?: number;
   /** Replicas of a node that went away move elsewhere after this. */
   readonly rebuildAfterMs: number;
+  /** The same for a node that an operator drains in Mesos (DRAIN_AGENT); default half an hour. */
+  readonly plannedOutageMs?: number;
   /** A mass failure within this engages the brake (brake.ts); 0: never; missing: ten minutes. */
   readonly brakeWindowMs?: number;
   /** A disk that was taken out for its errors comes back after this; null or missing: by an operator only. */
@@ -157,6 +169,8 @@ export interface ManagerOptions {
   /** `host:port` of the control server as executors reach it. */
   readonly controlAddress: string;
   readonly executor: ExecutorArtefact;
+  /** Other versions that this scheduler can still start: for nodes that are not upgraded yet, and for rolling back. */
+  readonly earlierExecutors?: readonly ExecutorArtefact[];
 }
 
 /** How Mesos starts our executor: equal for one executor id, for ever (MESOS 1.11). */

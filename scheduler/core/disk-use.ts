@@ -5,7 +5,7 @@
  *   unborn ──▶ serving ◀──▶ away ──rebuildAfterMs──▶ leaving (empty it, or do without it)
  *                 └──────drain, failure, loss─────────▲
  */
-import { formatDisk, formatNode } from '../../shared/base/ids.ts';
+import { formatDisk, formatNode, type NodeId } from '../../shared/base/ids.ts';
 import { formatDuration } from '../../shared/base/units.ts';
 import { isBraked } from './brake.ts';
 import { memberCount } from './members.ts';
@@ -61,7 +61,17 @@ function judge(state: State, disk: DiskRecord, nowMs: number): DiskUse {
   away.set(disk.id, since);
   // After a mass failure everybody is expected back, however long it takes.
   if (isBraked(state)) return state.work.diskUses.get(disk.id) === 'leaving' ? 'leaving' : 'away';
-  return nowMs - since >= state.options.rebuildAfterMs ? 'leaving' : 'away';
+  return nowMs - since >= rebuildWaitMs(state, disk.node) ? 'leaving' : 'away';
+}
+
+/** Half an hour: a reboot with a new kernel and a check of its file systems. */
+const PLANNED_OUTAGE_MS = 1_800_000;
+
+/** How long a node may be away before its replicas are made anew elsewhere: longer when somebody planned it. */
+export function rebuildWaitMs(state: State, id: NodeId): number {
+  const { rebuildAfterMs, plannedOutageMs = PLANNED_OUTAGE_MS } = state.options;
+  const isPlanned = (state.facts.nodes.find(id)?.outageSinceMs ?? null) !== null;
+  return isPlanned ? Math.max(rebuildAfterMs, plannedOutageMs) : rebuildAfterMs;
 }
 
 function describeChange(state: State, disk: DiskRecord, use: DiskUse, before: DiskUse): string {
@@ -70,5 +80,5 @@ function describeChange(state: State, disk: DiskRecord, use: DiskUse, before: Di
   if (use === 'away') return `${name} is expected back`;
   if (isDiskLost(disk)) return disk.phase === 'lost' ? `${name} is lost` : `${name} has failed`;
   if (isDiskLeaving(state, disk)) return `${name} is being drained`;
-  return `${name} has been out of reach for ${formatDuration(state.options.rebuildAfterMs)}`;
+  return `${name} has been out of reach for ${formatDuration(rebuildWaitMs(state, disk.node))}`;
 }

@@ -5,6 +5,7 @@
  */
 import { assert, present } from '../../shared/base/assert.ts';
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
+import { familyKey } from './facts.ts';
 import type { PgFamilyRecord, PgRecord } from './records.ts';
 import type { State } from './state.ts';
 
@@ -73,6 +74,24 @@ function forgetPg(state: State, pg: PgRecord): void {
   const { pgsOfDisk, targetsOfDisk } = state.work;
   for (const disk of [...pg.inSync, ...pg.joining]) pgsOfDisk.get(disk)?.delete(pg.id);
   for (const disk of pg.target) targetsOfDisk.set(disk, (targetsOfDisk.get(disk) ?? 0) - 1);
+}
+
+/** All of them go, with their families: nothing is stored any more (uninstall.ts). */
+export function dropAllPgs(state: State): void {
+  const { facts, work } = state;
+  for (const pg of [...facts.pgs.values()]) {
+    forgetPg(state, pg);
+    facts.pgs.delete(pg.id);
+  }
+  for (const family of [...facts.families.values()]) {
+    facts.families.delete(familyKey(family.pool, family.replicas));
+  }
+  for (const id of [...facts.scrubs.keys()]) facts.scrubs.delete(id);
+  for (const index of [work.unsettled, work.shortTargets, work.suspectPgs, state.pgBytes]) {
+    index.clear();
+  }
+  work.moveWaits = new Map();
+  work.scrub = null;
 }
 
 /** Enters a PG into the indexes; also used when the facts are loaded. */

@@ -88,7 +88,9 @@ export function isDiskServingById(state: State, id: DiskId): boolean {
 export function isDiskLeaving(state: State, disk: DiskRecord): boolean {
   if (disk.isDraining || disk.phase === 'releasing') return true;
   if ((disk.out ?? null) !== null || (disk.unselected ?? null) !== null) return true;
-  const admin = state.facts.nodes.find(disk.node)?.admin;
+  const node = state.facts.nodes.find(disk.node);
+  if ((node?.evacuation ?? null) !== null) return true;
+  const admin = node?.admin;
   return admin === 'draining' || admin === 'drained' || admin === 'gone';
 }
 

@@ -20,13 +20,16 @@ export function drainNode(state: State, id: NodeId, now: Now): CommandResult {
   const node = findNode(state, id);
   if (node instanceof StorageError) return { kind: 'failed', error: node };
   const subject = formatNode(id);
+  const leaving = findRunningJob(state, 'decommission', subject);
+  if (leaving !== null) return { kind: 'done', id: leaving.id };
   if (node.admin === 'drained') return { kind: 'done', id: null };
   const running = findRunningJob(state, 'drain', subject);
   if (node.admin === 'draining' && running !== null) return { kind: 'done', id: running.id };
   state.facts.nodes.update(id, { admin: 'draining' });
   const held = heldBy(state, disksOf(state, id));
   const reason = `an operator drains ${describeNode(node)}`;
-  const job = startJob(state, { kind: 'drain', subject, reason, ...held }, now);
+  // A maintenance window may be emptying it already: from now on it is the operator's drain.
+  const job = running ?? startJob(state, { kind: 'drain', subject, reason, ...held }, now);
   const message = `${describeNode(node)} is being drained: ${held.movesTotal} replicas move away; attached volumes stay until they are detached`;
   recordEvent(state, { severity: 'info', kind: 'node.draining', message, subject }, now);
   return { kind: 'done', id: job.id };
@@ -38,10 +41,21 @@ export function activateNode(state: State, id: NodeId, now: Now): CommandResult 
   // Disks that were given back may be claimed again: that is what the operator asks for, too.
   const isWithheld = (node.withheldPlaces ?? []).length > 0;
   if (node.admin === 'active' && !isWithheld) return { kind: 'done', id: null };
-  state.facts.nodes.update(id, { admin: 'active', withheldPlaces: [] });
   const subject = formatNode(id);
-  const job = findRunningJob(state, 'drain', subject);
-  if (job !== null) endJob(state, job, { phase: 'cancelled' }, now);
+  const isLeaving = (node.decommission ?? null) !== null;
+  if (isLeaving && disksOf(state, id).every((disk) => disk.phase === 'releasing')) {
+    const text = `Cannot activate ${describeNode(node)}: its disks are being given back to Mesos`;
+    return { kind: 'failed', error: new StorageError('conflict', text, { node: subject }) };
+  }
+  state.facts.nodes.update(id, {
+    admin: 'active',
+    withheldPlaces: [],
+    ...(isLeaving ? { decommission: null } : {}),
+  });
+  for (const kind of ['drain', 'decommission'] as const) {
+    const job = findRunningJob(state, kind, subject);
+    if (job !== null) endJob(state, job, { phase: 'cancelled' }, now);
+  }
   const message = `${describeNode(node)} may hold data again: an operator activated it`;
   recordEvent(state, { severity: 'info', kind: 'node.activated', message, subject }, now);
   return { kind: 'done', id: null };
@@ -147,10 +161,18 @@ function followNodeDrain(state: State, node: NodeRecord, now: Now): void {
 
 function followDiskDrain(state: State, disk: DiskRecord, now: Now): void {
   const subject = formatDisk(disk.id);
-  if (!followDrain(state, subject, [disk], now)) return;
+  if (!followDrain(state, subject, [disk], now) || !isReplaced(state, disk)) return;
   setDiskPhase(state, disk, { phase: 'releasing', error: '' }, now);
   const message = `${subject} on ${formatNode(disk.node)} is empty and is given back to Mesos`;
   recordEvent(state, { severity: 'info', kind: 'disk.drained', message, subject }, now);
+}
+
+/** Whether an empty disk may be given back: not before its replacement serves. */
+export function isReplaced(state: State, disk: DiskRecord): boolean {
+  const replacement = disk.replacement ?? null;
+  if (replacement === null) return true;
+  const by = replacement.by === null ? undefined : state.facts.disks.find(replacement.by);
+  return by?.phase === 'serving';
 }
 
 /** Counts a drain's progress; whether it is complete. */
@@ -186,7 +208,7 @@ function renewPgsOf(state: State, disk: DiskRecord, now: Now): void {
 }
 
 /** A lost disk is forgotten once no PG names it. */
-function buryLostDisk(state: State, disk: DiskRecord): void {
+export function buryLostDisk(state: State, disk: DiskRecord): void {
   const isNamed =
     memberCount(state, disk.id) > 0 || (state.work.targetsOfDisk.get(disk.id) ?? 0) > 0;
   if (isNamed) return;
@@ -256,7 +278,8 @@ export function heldBy(
   return { movesTotal, totalBytes };
 }
 
-function findNode(state: State, id: NodeId): NodeRecord | StorageError {
+/** Or why nothing can be done with it. */
+export function findNode(state: State, id: NodeId): NodeRecord | StorageError {
   const node = state.facts.nodes.find(id);
   const name = formatNode(id);
   if (node === undefined) {
@@ -268,7 +291,7 @@ function findNode(state: State, id: NodeId): NodeRecord | StorageError {
   });
 }
 
-function findDisk(state: State, id: DiskId): DiskRecord | StorageError {
+export function findDisk(state: State, id: DiskId): DiskRecord | StorageError {
   const disk = state.facts.disks.find(id);
   if (disk !== undefined && disk.phase !== 'lost') return disk;
   const name = formatDisk(id);

@@ -29,6 +29,39 @@ export interface ClusterRecord {
   readonly createdAtMs: number;
   /** Re-replication waits after a mass failure (brake.ts); null or missing while it does not. */
   readonly brake?: BrakeRecord | null;
+  /** The last upgrade of the executors (upgrade.ts), also when it is over; null or missing: never. */
+  readonly upgrade?: UpgradeRecord | null;
+  /** An operator wants the whole cluster given back (uninstall.ts); null or missing while nobody does. */
+  readonly uninstall?: UninstallRecord | null;
+}
+
+/**
+ * running: nodes are restarted one after the other. paused: by an operator. stopped: by trouble. done:
+ * every node runs what `direction` says.
+ */
+export type UpgradePhase = 'running' | 'paused' | 'stopped' | 'done';
+
+export interface UpgradeRecord {
+  readonly from: ExecutorArtefact;
+  readonly to: ExecutorArtefact;
+  /** back: to `from` again. */
+  readonly direction: 'forward' | 'back';
+  readonly phase: UpgradePhase;
+  /** Why it is paused or stopped; empty otherwise. */
+  readonly reason: string;
+  readonly startedAtMs: number;
+  /** The node that is being restarted, and since when (wall time). */
+  readonly current: { readonly node: NodeId; readonly sinceMs: number } | null;
+}
+
+/** releasing: everything is given back. tearing-down: nothing is left, Mesos forgets us. done: it has. */
+export type UninstallPhase = 'releasing' | 'tearing-down' | 'done';
+
+export interface UninstallRecord {
+  readonly phase: UninstallPhase;
+  readonly sinceMs: number;
+  /** Volumes that existed and were given up with it, by name. */
+  readonly volumes: readonly string[];
 }
 
 export interface BrakeRecord {
@@ -77,6 +110,12 @@ export interface NodeRecord {
   /** Maintenance window in wall time, when Mesos announced one. */
   readonly unavailableFromMs: number | null;
   readonly unavailableUntilMs: number | null;
+  /** The node is being emptied, or kept empty, for that window (maintenance.ts); null or missing: not. */
+  readonly evacuation?: { readonly sinceMs: number } | null;
+  /** Since when an operator drains the agent in Mesos (DRAIN_AGENT): a planned outage; null or missing: not. */
+  readonly outageSinceMs?: number | null;
+  /** An operator wants everything on this node given back (decommission.ts); null or missing: nobody does. */
+  readonly decommission?: { readonly sinceMs: number } | null;
   readonly joinedAtMs: number;
   /**
    * The map version in which the node entered the map: it counts in majorities of peers from then on
@@ -135,6 +174,8 @@ export interface DiskRecord {
     readonly sinceMs: number;
     readonly reason: string;
   } | null;
+  /** An operator replaces this disk by another one on the same node (disk-replace.ts). */
+  readonly replacement?: ReplacementRecord | null;
   /** The memory of its store (DiskReport) that PG records take for granted; absent before the first. */
   readonly incarnation?: number;
   /**
@@ -146,6 +187,14 @@ export interface DiskRecord {
   readonly foreign?: ForeignFinding | null;
   /** Its pool does not want it any more: it is emptied, then goes to pool `to`, or back to Mesos. */
   readonly unselected?: { readonly to: string | null; readonly reason: string } | null;
+}
+
+export interface ReplacementRecord {
+  readonly sinceMs: number;
+  /** The only place (`mount:/mnt/b`) that may take over; null: any that is offered. */
+  readonly place: string | null;
+  /** The disk that takes over; null before it is claimed. */
+  readonly by: DiskId | null;
 }
 
 export interface PoolRecord {
@@ -221,7 +270,18 @@ export interface VolumeRecord {
   readonly createdAtMs: number;
 }
 
-export type JobKind = 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete' | 'scrub' | 'apply';
+export type JobKind =
+  | 'rebuild'
+  | 'rebalance'
+  | 'drain'
+  | 'expand'
+  | 'delete'
+  | 'scrub'
+  | 'apply'
+  | 'decommission'
+  | 'replace'
+  | 'upgrade'
+  | 'uninstall';
 /** paused: by an operator; only a job of kind `apply` can be. */
 export type JobPhase = 'running' | 'paused' | 'done' | 'failed' | 'cancelled';
 

@@ -4,7 +4,13 @@
  */
 import type { DiskId, NodeId } from '../../shared/base/ids.ts';
 import { formatDisk, formatNode } from '../../shared/base/ids.ts';
-import type { DiskReport, NodeHello, NodeReport } from '../../shared/model/node-report.ts';
+import {
+  CONTROL_PROTOCOL,
+  CONTROL_PROTOCOL_OLDEST,
+  type DiskReport,
+  type NodeHello,
+  type NodeReport,
+} from '../../shared/model/node-report.ts';
 import type { Effect, Event } from './contract.ts';
 import { recordEvent } from './events.ts';
 import { nextMapVersion, unfence } from './fencing.ts';
@@ -123,9 +129,28 @@ export function setDiskPhase(
   state.facts.disks.update(disk.id, { ...next, phaseSinceMs });
 }
 
+/** Each side has to speak at least what the other still understands. */
+function whyNotUnderstood({
+  protocol = 1,
+  oldestProtocol = protocol,
+  version,
+}: NodeHello): string | null {
+  const executor = `executor ${version} speaks control protocol ${oldestProtocol} to ${protocol}`;
+  const own = `this scheduler ${CONTROL_PROTOCOL_OLDEST} to ${CONTROL_PROTOCOL}`;
+  if (protocol < CONTROL_PROTOCOL_OLDEST) {
+    return `${executor}, ${own}: it is too old; upgrade with the scheduler version between them first`;
+  }
+  if (oldestProtocol > CONTROL_PROTOCOL) {
+    return `${executor}, ${own}: the scheduler is too old; start the newer one again, and roll the executors back before an older one`;
+  }
+  return null;
+}
+
 /** The record of the node that says hello, or why it is refused. */
 function findNode(state: State, hello: NodeHello): NodeRecord | string {
   const { clusterId } = state.facts.cluster;
+  const mismatch = whyNotUnderstood(hello);
+  if (mismatch !== null) return mismatch;
   if (hello.clusterId !== '' && hello.clusterId !== clusterId) {
     return `node belongs to cluster "${hello.clusterId}", this is cluster "${clusterId}"`;
   }

@@ -14,12 +14,15 @@ import { superviseBrake } from './brake.ts';
 import { checkFull, superviseCapacity } from './capacity.ts';
 import { onCommand } from './commands.ts';
 import type { Effect, Event } from './contract.ts';
+import { superviseDecommissions } from './decommission.ts';
 import { superviseDisksOut, takeDiskErrors } from './disk-out.ts';
+import { superviseReplacements } from './disk-replace.ts';
 import { watchDisks } from './disk-use.ts';
 import { superviseLeases } from './fencing.ts';
 import { superviseGrowth } from './growth.ts';
 import { followProgress } from './job-progress.ts';
 import { followMoves } from './jobs.ts';
+import { superviseMaintenance } from './maintenance.ts';
 import { onMemberReports, removeLostMembers } from './membership.ts';
 import { onMesosDisconnected, onMesosEvent, planMesos } from './mesos/framework.ts';
 import { superviseDrains } from './nodes.ts';
@@ -29,6 +32,8 @@ import { onScrubReport, superviseScrub } from './scrubs.ts';
 import { onClosed, onHello, onReport, superviseSessions } from './sessions.ts';
 import type { Now, State } from './state.ts';
 import { settleSuspects } from './suspects.ts';
+import { isUninstalling, superviseUninstall } from './uninstall.ts';
+import { superviseUpgrade } from './upgrade.ts';
 import { followDeletions } from './volumes.ts';
 
 /**
@@ -97,10 +102,17 @@ function settle(state: State, now: Now): Effect[] {
 
 function supervise(state: State, now: Now): readonly Effect[] {
   const effects = settle(state, now);
+  if (isUninstalling(state)) {
+    effects.push(...superviseUninstall(state, now), ...planMesos(state, now));
+    return effects;
+  }
   superviseBrake(state, now);
+  superviseMaintenance(state, now);
   watchDisks(state, now);
   plan(state, now);
   superviseDrains(state, now);
+  superviseDecommissions(state, now);
+  superviseReplacements(state, now);
   superviseDisksOut(state, now);
   superviseApply(state, now);
   followMoves(state, now);
@@ -109,6 +121,6 @@ function supervise(state: State, now: Now): readonly Effect[] {
   followProgress(state, now);
   superviseCapacity(state, now);
   superviseGrowth(state, now);
-  effects.push(...planMesos(state, now));
+  effects.push(...superviseUpgrade(state, now), ...planMesos(state, now));
   return effects;
 }

@@ -132,6 +132,14 @@ export interface Work {
   readonly growAfterMs: Map<DiskId, number>;
   /** Offers that showed a stopped disk's volume as it was. */
   readonly growAttempts: Map<DiskId, number>;
+  /** Since when a node that is taken out has no disk any more, as far as this manager has seen (decommission.ts). */
+  readonly emptySinceMs: Map<NodeId, number>;
+  /** Since when everything has been whole, for upgrades; null: it is not, or nobody has looked (upgrade.ts). */
+  wholeSinceMs: number | null;
+  /** Since when no disk is left of a cluster that is uninstalled, as far as this manager has seen. */
+  bareSinceMs: number | null;
+  /** Nodes to which nothing new shall come: their maintenance is near (maintenance.ts). */
+  readonly avoidedNodes: Set<NodeId>;
   /** What each disk was good for when it was last looked at (disk-use.ts): a change plans anew. */
   readonly diskUses: Map<DiskId, DiskUse>;
   /** Since when a disk that holds or should hold PGs is out of reach. */
@@ -183,6 +191,10 @@ export function createWork(): Work {
     growing: new Set(),
     growAfterMs: new Map(),
     growAttempts: new Map(),
+    emptySinceMs: new Map(),
+    wholeSinceMs: null,
+    bareSinceMs: null,
+    avoidedNodes: new Set(),
     diskUses: new Map(),
     diskAwaySinceMs: new Map(),
     explanations: new Map(),

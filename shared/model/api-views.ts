@@ -197,7 +197,18 @@ export interface VolumeView {
 
 export interface JobView {
   readonly id: string;
-  readonly kind: 'rebuild' | 'rebalance' | 'drain' | 'expand' | 'delete' | 'scrub' | 'apply';
+  readonly kind:
+    | 'rebuild'
+    | 'rebalance'
+    | 'drain'
+    | 'expand'
+    | 'delete'
+    | 'scrub'
+    | 'apply'
+    | 'decommission'
+    | 'replace'
+    | 'upgrade'
+    | 'uninstall';
   readonly state: 'running' | 'paused' | 'done' | 'failed' | 'cancelled';
   readonly subject: string;
   readonly reason: string;
@@ -211,6 +222,46 @@ export interface JobView {
   readonly bytesPerSecond: number | null;
   readonly etaSeconds: number | null;
   readonly figures: Readonly<Record<string, number>>;
+}
+
+export interface UpgradeNodeView {
+  readonly node: string;
+  readonly hostname: string;
+  readonly version: string;
+  /** done: runs the target. current: is being restarted. waiting: its turn comes. */
+  readonly state: 'done' | 'current' | 'waiting';
+}
+
+/** The executors' versions, and how far they are. */
+export interface UpgradeView {
+  /** none: all run what this scheduler brings. available: some do not, and nobody has started it. */
+  readonly state: 'none' | 'available' | 'running' | 'paused' | 'stopped' | 'done';
+  /** What this scheduler brings. */
+  readonly version: string;
+  /** Where it goes, and where a rollback goes; null while there was none. */
+  readonly target: string | null;
+  readonly previous: string | null;
+  readonly isRollback: boolean;
+  /** Why it is paused or stopped, or what it waits for; empty while it gets on. */
+  readonly reason: string;
+  readonly nodes: readonly UpgradeNodeView[];
+}
+
+export interface UninstallStepView {
+  readonly name: 'volumes' | 'disks' | 'executors' | 'verify' | 'teardown';
+  readonly state: 'waiting' | 'running' | 'done';
+  /** What is there, or still left. */
+  readonly detail: string;
+}
+
+/** What giving everything back means, and how far it is. */
+export interface UninstallView {
+  /** none: nobody asked for it. */
+  readonly state: 'none' | 'releasing' | 'tearing-down' | 'done';
+  readonly clusterName: string;
+  /** Why it would be refused without force; empty when it would not. */
+  readonly blockers: readonly string[];
+  readonly steps: readonly UninstallStepView[];
 }
 
 export interface EventView {

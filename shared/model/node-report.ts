@@ -5,6 +5,14 @@
 import type { DiskId, PgId, VolumeId } from '../base/ids.ts';
 import type { ScrubReport } from './scrub.ts';
 
+/**
+ * Version of the control protocol: grows when an older side could not follow. Two sides work together when
+ * each speaks at least what the other still understands; a scheduler works with executors one version older.
+ */
+export const CONTROL_PROTOCOL = 2;
+/** The oldest that this program still understands. */
+export const CONTROL_PROTOCOL_OLDEST = 1;
+
 export interface NodeHello {
   readonly clusterId: string;
   readonly agentId: string;
@@ -18,6 +26,10 @@ export interface NodeHello {
   readonly mapVersion: number;
   /** Highest term this node has accepted: a manager with a lower one is refused. */
   readonly term: number;
+  /** Absent: 1, of executors that did not say it yet. */
+  readonly protocol?: number;
+  /** The oldest that it understands; absent: the same as `protocol`. */
+  readonly oldestProtocol?: number;
 }
 
 export type DiskStatus = 'opening' | 'serving' | 'failed';

@@ -147,6 +147,8 @@ function readNodeMessage(fields: Fields): NodeMessage {
 }
 
 function readHello(fields: Fields): NodeHello {
+  const protocol = size(fields, 'protocol');
+  const oldestProtocol = size(fields, 'oldestProtocol');
   return {
     clusterId: text(fields, 'clusterId'),
     agentId: text(fields, 'agentId'),
@@ -158,6 +160,8 @@ function readHello(fields: Fields): NodeHello {
     grantAddress: text(fields, 'grantAddress'),
     mapVersion: size(fields, 'mapVersion'),
     term: size(fields, 'term'),
+    ...(protocol === 0 ? {} : { protocol }),
+    ...(oldestProtocol === 0 ? {} : { oldestProtocol }),
   };
 }
 

@@ -3,7 +3,7 @@ import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { DiskView } from '../../../shared/model/api-views.ts';
 import { isBraked } from '../brake.ts';
-import { diskUse } from '../disk-use.ts';
+import { diskUse, rebuildWaitMs } from '../disk-use.ts';
 import { memberCount } from '../members.ts';
 import { CLAIM_MS_MAX } from '../mesos/task-upkeep.ts';
 import { isDiskServing } from '../node-life.ts';
@@ -210,7 +210,7 @@ function explainDown(subject: DiskSubject): Explained {
     return { severity: ofNode.severity, message, causes, ...outlookOf(ofNode) };
   }
   const awaySinceMs = state.work.diskAwaySinceMs.get(disk.id);
-  const rebuildAtMs = toWall(now, (awaySinceMs ?? now.ms) + state.options.rebuildAfterMs);
+  const rebuildAtMs = toWall(now, (awaySinceMs ?? now.ms) + rebuildWaitMs(state, disk.node));
   const retryAtMs = relaunchAtMs(scene, node);
   const advice = sandboxAdvice(scene, node);
   if (retryAtMs !== null) {

@@ -10,6 +10,12 @@ import type { JobRecord } from '../records.ts';
 import { scrubObstacle } from '../scrubs.ts';
 import { explainMesos } from './explain-mesos.ts';
 import { MOVE_WAITS } from './explain-pg.ts';
+import {
+  explainDecommission,
+  explainReplace,
+  explainUninstall,
+  explainUpgrade,
+} from './explain-planned.ts';
 import { explainPool } from './explain-pool.ts';
 import {
   causedBy,
@@ -43,6 +49,10 @@ export const JOB_KINDS: Readonly<Record<JobView['kind'], Explain>> = {
   delete: explainDelete,
   scrub: explainScrub,
   apply: explainApply,
+  decommission: explainDecommission,
+  replace: explainReplace,
+  upgrade: explainUpgrade,
+  uninstall: explainUninstall,
 };
 
 /** null: it has ended well. */

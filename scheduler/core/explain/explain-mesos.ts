@@ -1,5 +1,6 @@
 /** What Mesos has to do with it: the subscription, and what it said of tasks and agents. */
 import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
+import { findWindow } from '../maintenance.ts';
 import type { ObservedTask, TaskLife } from '../mesos/mesos-state.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import {
@@ -35,11 +36,22 @@ export function explainMesos({ state, now }: Scene): Explanation | null {
 export function mesosFacts(scene: Scene, node: NodeRecord): readonly Fact[] {
   const { state, now } = scene;
   const facts: Fact[] = [];
-  if (node.unavailableFromMs !== null && node.unavailableFromMs <= now.wallMs) {
+  const window = findWindow(node, now);
+  if (window !== null && window.fromMs <= now.wallMs) {
+    const until = window.untilMs === null ? 'further notice' : toIso(window.untilMs);
     facts.push({
       subject: formatNode(node.id),
-      message: 'Its agent is in maintenance, or drained, in Mesos: nothing is started there',
-      sinceMs: node.unavailableFromMs,
+      message: `Its agent is in maintenance in Mesos until ${until}: nothing is started there`,
+      sinceMs: window.fromMs,
+    });
+  }
+  const outageSinceMs = node.outageSinceMs ?? null;
+  if (outageSinceMs !== null) {
+    facts.push({
+      subject: formatNode(node.id),
+      message:
+        'An operator drains its agent in Mesos: a planned outage, so its replicas are waited for longer; it ends when the agent is reactivated',
+      sinceMs: outageSinceMs,
     });
   }
   for (const disk of state.facts.disks.values()) {
@@ -51,6 +63,10 @@ export function mesosFacts(scene: Scene, node: NodeRecord): readonly Fact[] {
     break;
   }
   return [...facts, ...causedBy(explainMesos(scene))];
+}
+
+function toIso(wallMs: number): string {
+  return new Date(wallMs).toISOString();
 }
 
 const LIFE_WORDS: Readonly<Record<TaskLife, string | null>> = {

@@ -2,6 +2,8 @@
 import { formatNode } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
 import { isBraked } from '../brake.ts';
+import { rebuildWaitMs } from '../disk-use.ts';
+import { findWindow } from '../maintenance.ts';
 import { isNodeMapped } from '../map.ts';
 import type { NodeRecord } from '../records.ts';
 import { describeNode } from '../sessions.ts';
@@ -130,7 +132,7 @@ function rebuildOutlook(scene: Scene, node: NodeRecord): Outlook {
   const { state, now } = scene;
   const subject = formatNode(node.id);
   const awaySinceMs = state.nodes.get(node.id)?.awaySinceMs ?? now.ms;
-  const leftMs = state.options.rebuildAfterMs - (now.ms - awaySinceMs);
+  const leftMs = rebuildWaitMs(state, node.id) - (now.ms - awaySinceMs);
   const retryAtMs = relaunchAtMs(scene, node);
   if (isBraked(state)) {
     return {
@@ -180,7 +182,29 @@ function explainFenced({ scene, node, reason }: NodeSubject): Explained {
   };
 }
 
-function explainDraining({ scene, node }: NodeSubject): Explained {
+/** What a maintenance window does with the node; nothing has to be done, and nothing can be called off here. */
+function explainEvacuation({ scene, node }: NodeSubject): Explained {
+  const window = findWindow(node, scene.now);
+  const untilMs = window?.untilMs ?? null;
+  const base = {
+    severity: 'notice',
+    sinceMs: node.evacuation?.sinceMs ?? null,
+    causes: mesosFacts(scene, node),
+    next: 'It is kept empty until its maintenance is over; then its disks take data again by themselves',
+    action: 'Nothing, wait; a change of the schedule in Mesos changes it here as well',
+    command: null,
+  } as const;
+  return {
+    ...base,
+    ...(untilMs === null
+      ? open('Mesos names no end of the maintenance')
+      : deadline(untilMs, scene.now, 'it is due at this moment')),
+  };
+}
+
+function explainDraining(subjectOf: NodeSubject): Explained {
+  const { scene, node } = subjectOf;
+  if (node.admin === 'active') return explainEvacuation(subjectOf);
   const { state } = scene;
   const subject = formatNode(node.id);
   const job = [...state.facts.jobs.values()].find(
@@ -197,7 +221,9 @@ function explainDraining({ scene, node }: NodeSubject): Explained {
   };
 }
 
-function explainDrained({ node }: NodeSubject): Explained {
+function explainDrained(subjectOf: NodeSubject): Explained {
+  const { node } = subjectOf;
+  if (node.admin === 'active') return explainEvacuation(subjectOf);
   return {
     severity: 'notice',
     sinceMs: null,

@@ -9,7 +9,7 @@ import {
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { PgCounts } from '../../../shared/model/api-views.ts';
 import { isBraked } from '../brake.ts';
-import { diskUse } from '../disk-use.ts';
+import { diskUse, rebuildWaitMs } from '../disk-use.ts';
 import { familyOf, isTrusted } from '../members.ts';
 import { isDiskLost } from '../node-life.ts';
 import { addCounts, countFamily, doubtfulPgs, type PgState, pgState } from '../pg-state.ts';
@@ -311,7 +311,9 @@ function degradedOutlook(subject: PgSubject): Outlook {
 function awayOutlook({ state, now }: Scene, id: DiskId): Outlook {
   if (isBraked(state)) return { byMs: null, ...WAIT, ...MOVE_WAITS.braked };
   const sinceMs = state.work.diskAwaySinceMs.get(id) ?? now.ms;
-  const atMs = sinceMs + state.options.rebuildAfterMs;
+  const node = state.facts.disks.find(id)?.node;
+  const waitMs = node === undefined ? state.options.rebuildAfterMs : rebuildWaitMs(state, node);
+  const atMs = sinceMs + waitMs;
   return {
     next: `They are rebuilt from the replicas that are left in ${formatDuration(Math.max(0, atMs - now.ms))} unless ${formatDisk(id)} is back before`,
     ...deadline(toWall(now, atMs) ?? now.wallMs, now, 'the rebuild is due at this moment'),

@@ -1,11 +1,12 @@
 /** A node's state in one word with one sentence: what views show and explanations begin with. */
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { NodeView } from '../../../shared/model/api-views.ts';
+import { describeOpening, findWindow, isEvacuating } from '../maintenance.ts';
 import { isNodeMapped } from '../map.ts';
 import { memberCount } from '../members.ts';
 import { isCertainlyNotServing, isNodeUp } from '../node-life.ts';
 import type { NodeRecord } from '../records.ts';
-import { silenceMs } from '../sessions.ts';
+import { disksOf, silenceMs } from '../sessions.ts';
 import type { Now, State } from '../state.ts';
 
 export type NodeWord = NodeView['state'];
@@ -25,7 +26,7 @@ export function nodeState(state: State, node: NodeRecord, now: Now): NodeState {
     };
   }
   if (isNodeUp(state, node)) {
-    if (node.admin === 'active') return { word: 'up', reason: '' };
+    if (node.admin === 'active') return evacuationState(state, node, now);
     const reason =
       node.admin === 'drained' ? 'Holds no replica any more' : drainReason(state, node);
     return { word: node.admin, reason };
@@ -47,6 +48,17 @@ export function nodeState(state: State, node: NodeRecord, now: Now): NodeState {
     return { word: 'fenced', reason: `${capitalize(heard)}; its lease may still run` };
   }
   return { word: 'down', reason: capitalize(heard) };
+}
+
+/** Up, unless a maintenance window empties it. */
+function evacuationState(state: State, node: NodeRecord, now: Now): NodeState {
+  const window = findWindow(node, now);
+  if (!isEvacuating(node) || window === null) return { word: 'up', reason: '' };
+  const opens = `Its maintenance ${describeOpening(window, now)}`;
+  const isEmpty = disksOf(state, node.id).every((disk) => memberCount(state, disk.id) === 0);
+  return isEmpty
+    ? { word: 'drained', reason: `${opens}; it is empty` }
+    : { word: 'draining', reason: `${opens}; ${drainReason(state, node)}` };
 }
 
 function drainReason(state: State, node: NodeRecord): string {

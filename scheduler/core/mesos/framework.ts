@@ -13,6 +13,7 @@ import { decodeHint, encodeHint } from '../../../shared/model/task-data.ts';
 import type { Effect } from '../contract.ts';
 import { recordEvent } from '../events.ts';
 import type { Now, State } from '../state.ts';
+import { onFrameworkRemoved } from '../uninstall.ts';
 import { onInverseOfferRescinded, onInverseOffers } from './offer-inverse.ts';
 import { confirmReleases } from './offer-release.ts';
 import { onOffers, steerOffers } from './offers.ts';
@@ -175,6 +176,8 @@ function onError(state: State, message: string, now: Now): Effect[] {
     return [{ kind: 'abdicate', reason }];
   }
   const isRemoved = /has been removed|completed/i.test(message);
+  const uninstalled = isRemoved ? onFrameworkRemoved(state, now) : null;
+  if (uninstalled !== null) return uninstalled;
   const reason = isRemoved
     ? `Mesos has removed framework "${facts.cluster.frameworkId ?? ''}" (${message}). Its executors were ended; its reservations, volumes and data are still there. Start the scheduler once with --new-framework-id to take them over under a new id`
     : `Mesos refused this framework: ${message}. Check role "${state.options.role}", principal "${state.options.principal}" and user "${state.options.user}" against the master's permissions`;

@@ -38,6 +38,8 @@ export interface ObservedHost {
   /** The agent said that the executor's container ended; null since the last launch. */
   executorExitedAtMs: number | null;
   lastOfferAtMs: number;
+  /** The last offer that showed neither our labels nor our executor; -Infinity before. */
+  cleanOfferAtMs: number;
   /** Cpus and memory of our executor are reserved there, as far as known. */
   isExecutorReserved: boolean;
   shutdownAtMs: number;
@@ -76,6 +78,15 @@ export interface MesosState {
   readonly wishSinceMs: Map<string, number>;
   /** Agents of inverse offers that were not rescinded. */
   readonly inverseOffers: Map<string, string>;
+  /** What the last inverse offer of each node was answered, for which window. */
+  readonly inverseVerdicts: Map<
+    NodeId,
+    { readonly isSafe: boolean; readonly fromMs: number | null }
+  >;
+  /** When an offer last showed anything with our labels; -Infinity before. */
+  oursSeenAtMs: number;
+  /** When the framework was last asked to be torn down (uninstall.ts). */
+  teardownAtMs: number;
   /** Why free disks of an agent (by host name) were not claimed at its last offer. */
   readonly passedOver: Map<string, string>;
   /** What each agent last offered, and why it was not taken, by agent id; at most `SEEN_AGENTS_MAX`. */
@@ -101,6 +112,9 @@ export function createMesosState(startedAtMs: number): MesosState {
     claimSinceMs: new Map(),
     wishSinceMs: new Map(),
     inverseOffers: new Map(),
+    inverseVerdicts: new Map(),
+    oursSeenAtMs: Number.NEGATIVE_INFINITY,
+    teardownAtMs: Number.NEGATIVE_INFINITY,
     passedOver: new Map(),
     seenAgents: new Map(),
   };
@@ -114,6 +128,7 @@ export function observedHost(state: MesosState, node: NodeId): ObservedHost {
     retryAtMs: Number.NEGATIVE_INFINITY,
     executorExitedAtMs: null,
     lastOfferAtMs: Number.NEGATIVE_INFINITY,
+    cleanOfferAtMs: Number.NEGATIVE_INFINITY,
     isExecutorReserved: false,
     shutdownAtMs: Number.NEGATIVE_INFINITY,
   };

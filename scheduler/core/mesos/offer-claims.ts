@@ -15,7 +15,9 @@ import {
 } from '../../../shared/base/ids.ts';
 import { formatBytes, MiB } from '../../../shared/base/units.ts';
 import type { Offer } from '../../../shared/mesos/scheduler-messages.ts';
+import { findReplaced, noteReplacement } from '../disk-replace.ts';
 import { recordEvent } from '../events.ts';
+import { newNodeArtefact } from '../executor-version.ts';
 import type { PassReason } from '../pools/pass-reason.ts';
 import {
   boundReached,
@@ -131,6 +133,7 @@ export function claimDisks(
     }
     node ??= addNode(state, offer, now);
     const disk = addDisk(state, node, choice, now);
+    if (choice.replaces !== undefined) noteReplacement(state, choice.replaces, disk.id);
     look.claim(candidate.entry, disk.id);
     disks.push(disk);
     noteClaim(state, choice);
@@ -145,8 +148,12 @@ type Choice =
       readonly candidate: Candidate;
       readonly sizeBytes: number;
       readonly isExpansion: boolean;
+      /** The disk that an operator replaces by this one. */
+      readonly replaces?: DiskRecord;
     }
   | { readonly kind: 'passed'; readonly reasons: readonly PassReason[] };
+
+type Taken = Extract<Choice, { kind: 'taken' }>;
 
 interface Question {
   readonly site: ClaimSite;
@@ -165,6 +172,16 @@ function choose(state: State, question: Question): Choice {
     attributes: attributesOf(site.offer),
   };
   const reasons: PassReason[] = [];
+  const replaces = findReplaced(state, node, candidate);
+  const taker = wishes.find(({ pool }) => pool.name === replaces?.pool);
+  if (replaces !== null && taker !== undefined) {
+    const fit = fitOf(taker.pool, selectorOf(taker.pool, state.options), candidate, where);
+    if (fit.kind === 'passed') reasons.push(fit.reason);
+    else {
+      const { sizeBytes } = fit;
+      return { kind: 'taken', wish: taker, candidate, sizeBytes, isExpansion: false, replaces };
+    }
+  }
   const withheld = whyWithheld(node, candidate);
   if (withheld !== null) return { kind: 'passed', reasons: [withheld] };
   for (const wish of wishes) {
@@ -206,7 +223,7 @@ function placeTaken({ pool }: Wish, isForGrowth: boolean): PassReason {
 }
 
 /** Counts a disk that was claimed just now. */
-function noteClaim(state: State, { wish, isExpansion }: Extract<Choice, { kind: 'taken' }>): void {
+function noteClaim(state: State, { wish, isExpansion }: Taken): void {
   if (wish.has.here === 0) wish.has.nodes += 1;
   wish.has.here += 1;
   if (!isExpansion) {
@@ -264,7 +281,7 @@ function notePassedOver(state: State, hostname: string, why: string): void {
 
 function addNode(state: State, offer: Offer, now: Now): NodeRecord {
   const id = nodeId(state.facts.allocate('nextNode'));
-  const { executor } = state.options;
+  const executor = newNodeArtefact(state);
   const node: NodeRecord = {
     id,
     agentId: offer.agent_id.value,
@@ -292,13 +309,8 @@ export function executorIdOf(node: NodeId, version: string): string {
   return `cistern-${formatNode(node)}-${version.replace(/[^A-Za-z0-9._-]/g, '_')}`;
 }
 
-function addDisk(
-  state: State,
-  node: NodeRecord,
-  choice: Extract<Choice, { kind: 'taken' }>,
-  now: Now,
-): DiskRecord {
-  const { candidate, wish, sizeBytes, isExpansion } = choice;
+function addDisk(state: State, node: NodeRecord, choice: Taken, now: Now): DiskRecord {
+  const { candidate, wish, sizeBytes } = choice;
   const { tiers } = selectorOf(wish.pool, state.options);
   const id = diskId(state.facts.allocate('nextDisk'));
   const disk: DiskRecord = {
@@ -328,12 +340,17 @@ function addDisk(
     {
       severity: 'info',
       kind: 'disk.claimed',
-      message: `${formatDisk(id)} (${candidate.kind} ${candidate.root ?? 'root disk'}, ${formatBytes(sizeBytes)}) on ${formatNode(node.id)} (${node.hostname}) is claimed for pool "${wish.pool.name}": ${isExpansion ? wish.expansionReason : 'pool claims disks as they appear'}`,
+      message: `${formatDisk(id)} (${candidate.kind} ${candidate.root ?? 'root disk'}, ${formatBytes(sizeBytes)}) on ${formatNode(node.id)} (${node.hostname}) is claimed for pool "${wish.pool.name}": ${reasonOfClaim(choice)}`,
       subject: formatDisk(id),
     },
     now,
   );
   return disk;
+}
+
+function reasonOfClaim({ wish, isExpansion, replaces }: Taken): string {
+  if (replaces !== undefined) return `it takes over from ${formatDisk(replaces.id)}`;
+  return isExpansion ? wish.expansionReason : 'pool claims disks as they appear';
 }
 
 /**

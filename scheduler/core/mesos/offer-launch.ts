@@ -9,6 +9,7 @@
  */
 import type { DiskSource, Resource } from '../../../shared/mesos/messages.ts';
 import type { Offer } from '../../../shared/mesos/scheduler-messages.ts';
+import { nextArtefact } from '../executor-version.ts';
 import { isGrowing } from '../growth.ts';
 import { observedNode } from '../node-life.ts';
 import type { DiskPhase, DiskRecord, NodeRecord } from '../records.ts';
@@ -192,13 +193,13 @@ function addShares(
   return { cpus: a.cpus + b.cpus, mem: a.mem + b.mem };
 }
 
-/** No executor of ours runs there: the next one is started as the options say today. */
+/** No executor of ours runs there: the next one is started in the version that is this node's now. */
 function renewExecutor(state: State, node: NodeRecord): NodeRecord {
-  const { executor } = state.options;
-  const executorId = executorIdOf(node.id, executor.version);
+  const artefact = nextArtefact(state, node);
+  const executorId = executorIdOf(node.id, artefact.version);
   const isSame =
-    node.executorId === executorId && JSON.stringify(node.artefact) === JSON.stringify(executor);
-  return isSame ? node : state.facts.nodes.update(node.id, { executorId, artefact: executor });
+    node.executorId === executorId && JSON.stringify(node.artefact) === JSON.stringify(artefact);
+  return isSame ? node : state.facts.nodes.update(node.id, { executorId, artefact });
 }
 
 /** The disk as the task gets it: the volume, after RESERVE and CREATE where they are still missing. */

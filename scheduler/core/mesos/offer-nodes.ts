@@ -159,6 +159,8 @@ export function refreshNode(state: State, node: NodeRecord, offer: Offer, now: N
     attributes: attributesOf(offer),
     unavailableFromMs: window?.fromMs ?? null,
     unavailableUntilMs: window?.untilMs ?? null,
+    // A drained agent offers nothing: its operator has reactivated it.
+    ...((node.outageSinceMs ?? null) === null ? {} : { outageSinceMs: null }),
     // A new registration: its disks may be others.
     ...(isNewAgent ? { withheldPlaces: [] } : {}),
   };

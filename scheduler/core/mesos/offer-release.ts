@@ -57,7 +57,8 @@ export function releaseDisk(state: State, site: Site, disk: DiskRecord, now: Now
   }
 }
 
-function giveBack(site: Site, entry: Entry): void {
+/** Plans DESTROY, when it is a volume, and UNRESERVE of all that is left of the entry. */
+export function giveBack(site: Pick<Site, 'ledger' | 'plan'>, entry: Entry): void {
   const { ledger, plan } = site;
   const resource = ledger.takeFrom(entry, entry.milli);
   const persistence = resource.disk?.persistence;

@@ -5,14 +5,17 @@
  *
  * Also decides when offers are wanted at all (SUPPRESS and REVIVE).
  */
-import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
+import { formatDisk, formatNode, parseNode } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { Id } from '../../../shared/mesos/messages.ts';
 import type { Accept, Offer } from '../../../shared/mesos/scheduler-messages.ts';
 import type { Effect } from '../contract.ts';
+import { isUnreplaced } from '../disk-replace.ts';
+import { isAvoided } from '../maintenance.ts';
 import type { PassReason } from '../pools/pass-reason.ts';
 import type { DiskRecord, NodeRecord, PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
+import { isUninstalling } from '../uninstall.ts';
 import { observedHost, observedTask } from './mesos-state.ts';
 import { claimDisks } from './offer-claims.ts';
 import {
@@ -27,6 +30,7 @@ import { identify, refreshNode } from './offer-nodes.ts';
 import { createPlan, isEmpty, operationsOf } from './offer-plan.ts';
 import { isExecutorIdle, releaseDisk, releaseExecutor } from './offer-release.ts';
 import { OfferLedger } from './offer-resources.ts';
+import { giveEverythingBack } from './offer-uninstall.ts';
 import { baselineWish, disksPerNode, expansionWish } from './offer-wishes.ts';
 import { callMesos } from './tasks.ts';
 
@@ -84,6 +88,7 @@ function answerAgent(
     look.keep(state, null, 'declined', now);
     return [decline(offerIds, REFUSE_SOON_S)];
   }
+  if (isUninstalling(state)) return answerUninstall(state, { whole, offerIds, ledger, look }, now);
   const identity = identify(state, whole, ledger, now);
   if (identity.kind === 'strange') {
     look.refuse(agentReason('strange-labels', 'its reservation labels contradict the store'));
@@ -94,8 +99,11 @@ function answerAgent(
   const plan = createPlan();
   const outcomes: LaunchOutcome[] = [];
   const effects: Effect[] = [];
+  const isClean = noteOurs(state, known, whole, ledger, now);
   if (known !== null) {
-    observedHost(state.mesos, known.id).lastOfferAtMs = now.ms;
+    const host = observedHost(state.mesos, known.id);
+    host.lastOfferAtMs = now.ms;
+    if (isClean) host.cleanOfferAtMs = now.ms;
     outcomes.push(...tendDisks(state, { node: known, offer: whole, ledger, plan }, now));
     effects.push(...shutOldExecutors(known, whole));
   }
@@ -118,6 +126,60 @@ function answerAgent(
     filters: { refuse_seconds: isSoon ? REFUSE_SOON_S : REFUSE_OTHER_S },
   };
   return [...effects, callMesos({ type: 'ACCEPT', accept })];
+}
+
+interface LastOffer {
+  readonly whole: Offer;
+  readonly offerIds: readonly Id[];
+  readonly ledger: OfferLedger;
+  readonly look: OfferLook;
+}
+
+/** Everything of ours goes back, nothing new is begun. */
+function answerUninstall(
+  state: State,
+  { whole, offerIds, ledger, look }: LastOffer,
+  now: Now,
+): Effect[] {
+  const node = nodeOfOffer(state, whole, ledger);
+  const isClean = noteOurs(state, node, whole, ledger, now);
+  if (node !== null) {
+    const host = observedHost(state.mesos, node.id);
+    host.lastOfferAtMs = now.ms;
+    if (isClean) host.cleanOfferAtMs = now.ms;
+  }
+  const plan = createPlan();
+  giveEverythingBack(state, { node, offer: whole, ledger, plan }, now);
+  look.refuse(agentReason('node-not-active', 'the cluster is being uninstalled'));
+  look.keep(state, node, isEmpty(plan) ? 'declined' : 'accepted', now);
+  if (isEmpty(plan)) return [decline(offerIds, REFUSE_SOON_S)];
+  const filters = { refuse_seconds: REFUSE_SOON_S };
+  const accept: Accept = { offer_ids: offerIds, operations: operationsOf(plan), filters };
+  return [callMesos({ type: 'ACCEPT', accept })];
+}
+
+/** By its labels, else by its agent; labels that no record knows are ours all the same. */
+function nodeOfOffer(state: State, offer: Offer, ledger: OfferLedger): NodeRecord | null {
+  for (const { owner } of ledger.entries) {
+    const id = owner.kind === 'ours' ? parseNode(owner.node) : null;
+    const node = id === null ? undefined : state.facts.nodes.find(id);
+    if (node !== undefined) return node;
+  }
+  return nodeOfAgent(state, offer);
+}
+
+/** Whether the offer shows neither our labels nor an executor of ours. */
+function noteOurs(
+  state: State,
+  known: NodeRecord | null,
+  offer: Offer,
+  ledger: OfferLedger,
+  now: Now,
+): boolean {
+  const isOurs = ledger.entries.some(({ owner }) => owner.kind === 'ours');
+  if (isOurs) state.mesos.oursSeenAtMs = now.ms;
+  const executors = offer.executor_ids ?? [];
+  return !isOurs && !executors.some(({ value }) => value === known?.executorId);
 }
 
 function decline(offer_ids: readonly Id[], seconds: number): Effect {
@@ -176,7 +238,7 @@ function claimObstacle(
     const text = `${formatNode(known.id)} is ${known.admin}`;
     return { reason: agentReason('node-not-active', text), isShort: false };
   }
-  if (isOfferInWindow(offer, known, now)) {
+  if (isOfferInWindow(state, offer, known, now)) {
     const text = 'its maintenance is under way or begins soon';
     return { reason: agentReason('maintenance', text), isShort: false };
   }
@@ -201,8 +263,10 @@ function nodeOfAgent(state: State, offer: Offer): NodeRecord | null {
 }
 
 /** For an agent without a record the window stands in the offer alone. */
-function isOfferInWindow(offer: Offer, known: NodeRecord | null, now: Now): boolean {
-  if (known !== null) return isInWindow(known, now, CLAIM_WINDOW_AHEAD_MS);
+function isOfferInWindow(state: State, offer: Offer, known: NodeRecord | null, now: Now): boolean {
+  if (known !== null) {
+    return isAvoided(state, known.id) || isInWindow(known, now, CLAIM_WINDOW_AHEAD_MS);
+  }
   const start = offer.unavailability?.start.nanoseconds;
   return start !== undefined && Number(start) / 1e6 <= now.wallMs + CLAIM_WINDOW_AHEAD_MS;
 }
@@ -247,7 +311,17 @@ export function wantedWork(state: State, now: Now): ReadonlySet<string> {
     if (host?.isExecutorReserved !== true) continue;
     if (isExecutorIdle(state, node)) wanted.add(`executor:${formatNode(node.id)}`);
   }
+  for (const node of state.facts.nodes.values()) addNodeWork(state, node, wanted);
+  if (isUninstalling(state)) wanted.add(state.work.bareSinceMs === null ? 'give-back' : 'verify');
   return wanted;
+}
+
+/** What only an offer can show: that nothing is left there, or that a maintenance window is another one. */
+function addNodeWork(state: State, node: NodeRecord, wanted: Set<string>): void {
+  if (node.admin === 'gone') return;
+  const name = formatNode(node.id);
+  if (state.work.emptySinceMs.has(node.id)) wanted.add(`verify:${name}`);
+  if (node.unavailableFromMs !== null) wanted.add(`wait:window:${name}`);
 }
 
 /** Most pools claim whatever appears, for ever; other bounds are news, and offers were declined for long. */
@@ -258,6 +332,7 @@ function claimName(pool: PoolRecord): string {
 
 function addDiskWork(state: State, disk: DiskRecord, wanted: Set<string>, now: Now): void {
   const name = formatDisk(disk.id);
+  if (isUnreplaced(disk)) wanted.add(`replace:${name}`);
   if (disk.phase === 'lost' || disk.phase === 'failed') return;
   const task = observedTask(state.mesos, disk);
   if (task === null || task.life === 'dead') {

@@ -16,7 +16,9 @@ import { formatDuration } from '../../../shared/base/units.ts';
 import type { TaskStatus } from '../../../shared/mesos/messages.ts';
 import type { SchedulerCall } from '../../../shared/mesos/scheduler-messages.ts';
 import type { Effect } from '../contract.ts';
+import { rebuildWaitMs } from '../disk-use.ts';
 import { recordEvent } from '../events.ts';
+import { isBeingRestarted } from '../executor-version.ts';
 import { nextMapVersion } from '../fencing.ts';
 import { isReadyToGrow } from '../growth.ts';
 import { observedNode } from '../node-life.ts';
@@ -180,7 +182,8 @@ function onEnded(
     setPhase(state, disk, 'down', task.reason, now);
   }
   if (disk.phase === 'releasing' || disk.phase === 'failed' || disk.phase === 'lost') return;
-  if (!isPlanned && isNews) countFailure(state, disk, status, ranWell, now);
+  const isOrdered = isPlanned || isBeingRestarted(state, disk.node);
+  if (!isOrdered && isNews) countFailure(state, disk, status, ranWell, now);
 }
 
 /** Makes relaunches on this node wait, longer after each failure in a row. */
@@ -221,14 +224,14 @@ function countFailure(
 function notePlannedOutage(state: State, disk: DiskRecord, status: TaskStatus, now: Now): boolean {
   if (status.reason !== 'REASON_AGENT_DRAINING') return false;
   const node = state.facts.nodes.get(disk.node);
-  if (node.unavailableFromMs !== null) return true;
-  state.facts.nodes.update(node.id, { unavailableFromMs: now.wallMs, unavailableUntilMs: null });
+  if ((node.outageSinceMs ?? null) !== null) return true;
+  state.facts.nodes.update(node.id, { outageSinceMs: now.wallMs });
   recordEvent(
     state,
     {
       severity: 'warning',
       kind: 'node.drained-by-mesos',
-      message: `An operator drains the agent of ${formatNode(node.id)} (${node.hostname}) in Mesos: its disks stop until the agent is reactivated`,
+      message: `An operator drains the agent of ${formatNode(node.id)} (${node.hostname}) in Mesos: its disks stop until the agent is reactivated; their replicas are made elsewhere only after ${formatDuration(rebuildWaitMs(state, node.id))}`,
       subject: formatNode(node.id),
     },
     now,

@@ -65,7 +65,7 @@ export function placementDisks(state: State, pool: string): PlacementDisk[] {
       node: disk.node,
       zone: state.facts.nodes.find(disk.node)?.zone ?? null,
       weight: disk.sizeBytes,
-      isUsable: use === 'serving' || use === 'away',
+      isUsable: (use === 'serving' || use === 'away') && !state.work.avoidedNodes.has(disk.node),
       isLeaving: use === 'leaving',
     });
   }

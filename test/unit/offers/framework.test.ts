@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { createPg } from '../../../scheduler/core/members.ts';
+import { changeMembers, createPg } from '../../../scheduler/core/members.ts';
 import { mesosSubscription } from '../../../scheduler/core/mesos/framework.ts';
 import { diskId, nodeId, pgId } from '../../../shared/base/ids.ts';
 import { EMPTY_REPORT } from '../../../shared/model/node-report.ts';
@@ -211,34 +211,49 @@ describe('framework: maintenance', () => {
     },
   });
 
-  it('covered by the other node: accepted, the window is kept; rescinded: forgotten', () => {
+  const ask = (scenario: Scenario, ...offers: ReturnType<typeof inverse>[]): string[] =>
+    scenario
+      .event({ type: 'INVERSE_OFFERS', inverse_offers: { inverse_offers: offers } })
+      .map(({ type }) => type ?? '');
+
+  it('replicas are there: declined with the reason, asked to come back soon; the window is kept', () => {
     const scenario = cluster();
     setUp(scenario, 2);
-    const offers = { inverse_offers: [inverse(scenario, 0, 'I1')] };
-    const calls = scenario.event({ type: 'INVERSE_OFFERS', inverse_offers: offers });
-    expect(typesOf(calls)).to.deep.equal(['ACCEPT_INVERSE_OFFERS']);
+    const one = { inverse_offers: [inverse(scenario, 0, 'I1')] };
+    const [decline] = scenario.event({ type: 'INVERSE_OFFERS', inverse_offers: one });
+    expect(decline?.decline_inverse_offers?.filters?.refuse_seconds).to.equal(20);
     expect(scenario.node(0).unavailableFromMs).to.equal(1_900_000_000_000);
     expect(scenario.node(0).unavailableUntilMs).to.equal(1_900_003_600_000);
+    const [message] = [...scenario.state.facts.events.values()]
+      .filter(({ kind }) => kind === 'node.maintenance-declined')
+      .map((event) => event.message);
+    expect(message).to.match(/not yet: 1 replicas are there; they are moved away in good time/);
+    expect(ask(scenario, inverse(scenario, 0, 'I2'))).to.eql(['DECLINE_INVERSE_OFFERS']);
+    expect(
+      scenario.eventKinds().filter((kind) => kind === 'node.maintenance-declined'),
+    ).to.have.length(1);
+  });
+
+  it('the node is empty: accepted; a volume is attached there: declined; the window is over: accepted', () => {
+    const scenario = cluster();
+    changeMembers(scenario.state, pgId(0), { inSync: [diskId(2)], joining: [] });
+    expect(ask(scenario, inverse(scenario, 0, 'I1'))).to.eql(['ACCEPT_INVERSE_OFFERS']);
+    const { facts } = scenario.state;
+    changeMembers(scenario.state, pgId(0), { inSync: [diskId(1), diskId(2)], joining: [] });
+    expect(ask(scenario, inverse(scenario, 0, 'I2'))).to.eql(['DECLINE_INVERSE_OFFERS']);
+    scenario.nowMs = 1_900_003_600_000 - 1_800_000_000_000;
+    expect(ask(scenario, inverse(scenario, 0, 'I3'))).to.eql(['ACCEPT_INVERSE_OFFERS']);
+    expect(facts.nodes.get(nodeId(1)).unavailableFromMs).to.equal(1_900_000_000_000);
+  });
+
+  it('rescinded: the window is forgotten', () => {
+    const scenario = cluster();
+    ask(scenario, inverse(scenario, 0, 'I1'));
     scenario.event({
       type: 'RESCIND_INVERSE_OFFER',
       rescind_inverse_offer: { inverse_offer_id: { value: 'I1' } },
     });
     expect(scenario.node(0).unavailableFromMs).to.equal(null);
-  });
-
-  it('the other node is down, or leaves as well: declined, asked to come back', () => {
-    const down = cluster();
-    const one = { inverse_offers: [inverse(down, 0, 'I1')] };
-    const [decline] = down.event({ type: 'INVERSE_OFFERS', inverse_offers: one });
-    expect(decline?.decline_inverse_offers?.filters?.refuse_seconds).to.equal(60);
-    const both = cluster();
-    setUp(both, 1);
-    setUp(both, 2);
-    const two = { inverse_offers: [inverse(both, 0, 'I1'), inverse(both, 1, 'I2')] };
-    expect(typesOf(both.event({ type: 'INVERSE_OFFERS', inverse_offers: two }))).to.deep.equal([
-      'ACCEPT_INVERSE_OFFERS',
-      'DECLINE_INVERSE_OFFERS',
-    ]);
   });
 
   it('for a node that we do not use: accepted', () => {

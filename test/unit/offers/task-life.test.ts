@@ -313,11 +313,11 @@ describe('tasks: relaunch', () => {
     const { scenario, a, taskId } = running();
     a.endTask(taskId);
     scenario.update(taskId, 'TASK_KILLED', { reason: 'REASON_AGENT_DRAINING' });
-    expect(scenario.node().unavailableFromMs).to.equal(scenario.now.wallMs);
+    expect(scenario.node().outageSinceMs).to.equal(scenario.now.wallMs);
     expect(scenario.state.mesos.hosts.get(scenario.node().id)?.failures ?? 0).to.equal(0);
     scenario.tick(60_000);
     expect(typesOf(scenario.offer())).to.deep.equal(['ACCEPT']);
-    expect(scenario.node().unavailableFromMs).to.equal(null);
+    expect(scenario.node().outageSinceMs).to.equal(null);
   });
 
   it('a node that goes into maintenance now: not launched there', () => {
@@ -329,26 +329,70 @@ describe('tasks: relaunch', () => {
     expect(typesOf(scenario.offer())).to.deep.equal(['DECLINE']);
   });
 
-  it('upgrade: the running executor stays as it is, the next one is the new version', () => {
-    const { scenario, a } = running();
-    a.endTask(scenario.taskId());
-    scenario.update(scenario.taskId(), 'TASK_FAILED');
-    const { options } = scenario.state;
-    Object.assign(options, { executor: { ...options.executor, version: '0.2.0', cpus: 1 } });
-    scenario.tick(1000);
-    scenario.offer();
-    expect([...a.executors.keys()], 'same executor while it runs').to.eql(['cistern-n1-0.1.0']);
-    scenario.update(scenario.taskId(), 'TASK_RUNNING');
-    const ended = a.endExecutor('cistern-n1-0.1.0');
-    for (const taskId of ended) {
-      scenario.update(taskId, 'TASK_FAILED', {
-        source: 'SOURCE_AGENT',
-        reason: 'REASON_EXECUTOR_TERMINATED',
-      });
+  describe('a scheduler that brings another version of the executor', () => {
+    /** The executor crashed under the new scheduler; what is started next. */
+    function crash(uris: readonly { readonly value: string; readonly sha256: string }[] = []) {
+      const { scenario, a } = running();
+      const { options } = scenario.state;
+      const old = { ...options.executor, uris };
+      scenario.state.facts.nodes.update(scenario.node().id, { artefact: old });
+      Object.assign(options, { executor: { ...options.executor, version: '0.2.0', cpus: 1 } });
+      return { scenario, a, old };
     }
-    scenario.tick(10_000);
-    scenario.offer();
-    expect([...a.executors.keys()]).to.eql(['cistern-n1-0.2.0']);
-    expect(scenario.node().executorId).to.equal('cistern-n1-0.2.0');
+
+    function end({ scenario, a }: ReturnType<typeof crash>): string[] {
+      for (const taskId of a.endExecutor('cistern-n1-0.1.0')) {
+        scenario.update(taskId, 'TASK_FAILED', {
+          source: 'SOURCE_AGENT',
+          reason: 'REASON_EXECUTOR_TERMINATED',
+        });
+      }
+      scenario.tick(10_000);
+      scenario.offer();
+      return [...a.executors.keys()];
+    }
+
+    it('a task ends: it is started again on the running executor, whose info stays equal', () => {
+      const world = crash();
+      const { scenario, a } = world;
+      const info = a.tasks.get(scenario.taskId())?.executor;
+      a.endTask(scenario.taskId());
+      scenario.update(scenario.taskId(), 'TASK_FAILED');
+      scenario.tick(1000);
+      scenario.offer();
+      expect([...a.executors.keys()]).to.eql(['cistern-n1-0.1.0']);
+      expect(a.tasks.get(scenario.taskId())?.executor).to.deep.equal(info);
+    });
+
+    it('the executor crashes, no upgrade was started: the same version again', () => {
+      const world = crash();
+      expect(end(world)).to.eql(['cistern-n1-0.1.0']);
+    });
+
+    it('nobody serves the files of the old version any more: the new one, rather than none', () => {
+      const world = crash([{ value: 'http://gone/executor.tar.gz', sha256: 'a'.repeat(64) }]);
+      expect(end(world)).to.eql(['cistern-n1-0.2.0']);
+      expect(world.scenario.node().executorId).to.equal('cistern-n1-0.2.0');
+    });
+
+    it('its turn in an upgrade: the new version, and its end is no failure', () => {
+      const world = crash();
+      const { scenario, old } = world;
+      const { id } = scenario.node();
+      scenario.state.facts.updateCluster({
+        upgrade: {
+          from: old,
+          to: scenario.state.options.executor,
+          direction: 'forward',
+          phase: 'running',
+          reason: '',
+          startedAtMs: 0,
+          current: { node: id, sinceMs: 0 },
+        },
+      });
+      expect(end(world)).to.eql(['cistern-n1-0.2.0']);
+      expect(scenario.state.mesos.hosts.get(id)?.failures).to.equal(0);
+      expect(scenario.node().artefact?.cpus).to.equal(1);
+    });
   });
 });
