@@ -1,6 +1,6 @@
 /**
  * An HTTP server that answers POSTs as a test says: for what a well-built master or agent never does.
- * Bodies are JSON, so that scripts can be read.
+ * Bodies are mostly JSON, so that scripts can be read.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -8,7 +8,9 @@ import type { AddressInfo, Socket } from 'node:net';
 export interface Received {
   readonly path: string;
   readonly headers: IncomingMessage['headers'];
+  /** Of a JSON request; empty for any other. */
   readonly body: Readonly<Record<string, unknown>>;
+  readonly bytes: Buffer;
   readonly response: ServerResponse;
 }
 
@@ -22,11 +24,14 @@ export class ScriptedServer {
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       request.on('end', () => {
-        const text = Buffer.concat(chunks).toString('utf8');
+        const bytes = Buffer.concat(chunks);
+        const isJson = request.headers['content-type'] === 'application/json';
+        const text = isJson ? bytes.toString('utf8') : '';
         const received: Received = {
           path: request.url ?? '',
           headers: request.headers,
           body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>),
+          bytes,
           response,
         };
         this.received.push(received);
