@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import yargs from 'yargs';
 import { describeError, invalidField } from '../shared/base/errors.ts';
 import type { LogLevel } from '../shared/ports.ts';
+import type { CapacityHookSettings } from './capacity-hook.ts';
 
 export interface Config {
   readonly clusterName: string;
@@ -50,6 +51,8 @@ export interface Config {
   readonly expandAtRatio: number;
   readonly fullAtRatio: number;
   readonly expandCooldownMs: number;
+  /** Attaches disks when offers have none; null: there is no hook. */
+  readonly capacityHook: CapacityHookSettings | null;
   readonly overcommitRatio: number;
   readonly logLevel: LogLevel;
 }
@@ -138,9 +141,25 @@ export function readConfig(
     expandAtRatio: read.number('', 'EXPAND_AT_PERCENT', 80, 1, 99) / 100,
     fullAtRatio: read.number('', 'FULL_AT_PERCENT', 95, 2, 99) / 100,
     expandCooldownMs: read.number('', 'EXPAND_COOLDOWN_SECONDS', 60, 0, 1e6) * 1000,
+    capacityHook: readCapacityHook(read),
     overcommitRatio: read.number('', 'OVERCOMMIT_RATIO', 10, 0.1, 1000),
     logLevel: read.word('log-level', 'LOG_LEVEL', ['info', 'error', 'warn', 'debug'] as const),
   });
+}
+
+function readCapacityHook(read: SettingReader): CapacityHookSettings | null {
+  const target = read.optionalText('', 'CAPACITY_HOOK');
+  if (target === null) return null;
+  if (!/^(\/|https?:\/\/[^/])/.test(target)) {
+    throw invalidField('CISTERN_CAPACITY_HOOK', target, 'an absolute path or an http(s) URL');
+  }
+  return {
+    target,
+    cooldownMs: read.number('', 'CAPACITY_HOOK_COOLDOWN_SECONDS', 900, 0, 1e6) * 1000,
+    disksPerDay: read.number('', 'CAPACITY_HOOK_DISKS_PER_DAY', 10, 1, 10_000),
+    deadlineMs: read.number('', 'CAPACITY_HOOK_DEADLINE_SECONDS', 60, 1, 3600) * 1000,
+    isDryRun: read.word('', 'CAPACITY_HOOK_DRY_RUN', ['off', 'on'] as const) === 'on',
+  };
 }
 
 /** A file keeps the secret out of the process list and of Marathon's environment. */

@@ -11,6 +11,7 @@ import { loadControlCodec } from '../shared/node/control-codec.ts';
 import { systemRandom } from '../shared/node/random.ts';
 import type { Leadership, Log, MetadataStore } from '../shared/ports.ts';
 import type { ManagerPort } from './api/manager-port.ts';
+import { createCapacityHook } from './capacity-hook.ts';
 import type { Config } from './config.ts';
 import { type ControlServer, serveControl } from './control.ts';
 import { createState } from './core/bootstrap.ts';
@@ -76,6 +77,9 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
     store,
     mesos: { call: (call) => void mesos.call(call) },
     control,
+    ...(config.capacityHook === null
+      ? {}
+      : { capacityHook: createCapacityHook(config.capacityHook, log) }),
     onAbdicated: modules.onOver,
   });
   if (config.isNewFramework && scheduler.state.facts.cluster.frameworkId !== null) {

@@ -8,9 +8,16 @@ import { assert } from '../shared/base/assert.ts';
 import { describeError, StorageError } from '../shared/base/errors.ts';
 import type { NodeId } from '../shared/base/ids.ts';
 import type { SchedulerCall } from '../shared/mesos/messages.ts';
+import type { CapacityRequest } from '../shared/model/capacity-hook.ts';
 import type { ManagerMessage } from '../shared/model/control.ts';
 import type { Clock, Log, MetadataStore, StoreChange, Timer } from '../shared/ports.ts';
-import type { Command, CommandResult, Effect, Event } from './core/contract.ts';
+import type {
+  CapacityHookPort,
+  Command,
+  CommandResult,
+  Effect,
+  Event,
+} from './core/contract.ts';
 import type { MapChanges } from './core/facts.ts';
 import { buildMap, buildMapDelta, isFactKept } from './core/map.ts';
 import type { Now, State } from './core/state.ts';
@@ -34,6 +41,8 @@ export interface SchedulerModules {
   readonly store: MetadataStore;
   readonly mesos: MesosPort;
   readonly control: ControlPort;
+  /** Missing: no hook is configured, and none is asked. */
+  readonly capacityHook?: CapacityHookPort;
   /**
    * Leadership is over; the process should end (Marathon starts another). `isPermanent`: another one
    * would end in the same way, until an operator has done what the reason says.
@@ -229,6 +238,9 @@ export class Scheduler {
         this.#sessions.delete(effect.session);
         control.closeSession(effect.session, effect.reason);
         break;
+      case 'capacity-hook':
+        this.#askForCapacity(effect.request);
+        break;
       case 'reply': {
         const pending = this.#commands.get(effect.requestId);
         this.#commands.delete(effect.requestId);
@@ -239,6 +251,14 @@ export class Scheduler {
         this.#abdicate(effect.reason, effect.isPermanent === true);
         break;
     }
+  }
+
+  #askForCapacity(request: CapacityRequest): void {
+    const { capacityHook } = this.#modules;
+    assert(capacityHook !== undefined, 'who asks the capacity hook has one', { key: request.key });
+    capacityHook.ask(request, (outcome) =>
+      this.post({ kind: 'capacity-answer', key: request.key, outcome }),
+    );
   }
 
   #welcome(session: string, node: NodeId): void {

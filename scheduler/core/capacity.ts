@@ -315,8 +315,8 @@ function whyNoDisk(state: State, pool: PoolRecord): string {
   return `Mesos offers no unclaimed disk that fits pool "${pool.name}"; add one, or free a reservation`;
 }
 
-/** For conditions that last: one event while nothing else of the kind was said of the pool for long. */
-function sayOnce(state: State, pool: PoolRecord, kind: string, message: string, now: Now): void {
+/** For conditions that last: one event (a warning) while nothing else of the kind was said of the pool for long. */
+export function sayOnce(state: State, pool: PoolRecord, kind: string, message: string, now: Now): void {
   const key = `${kind} ${pool.name}`;
   const last = state.work.saidAtMs.get(key);
   if (last !== undefined && now.ms - last < REPEAT_MS) return;

@@ -9,6 +9,7 @@
 import type { StorageError } from '../../shared/base/errors.ts';
 import type { DiskId, JobId, NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { SchedulerCall, SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
+import type { CapacityOutcome, CapacityRequest } from '../../shared/model/capacity-hook.ts';
 import type { Durability } from '../../shared/model/cluster-map.ts';
 import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
 import type { NewPool, PoolDocument, PoolSettings } from '../../shared/model/pool-settings.ts';
@@ -29,6 +30,7 @@ export type Event =
       readonly report: NodeReport;
     }
   | { readonly kind: 'node-closed'; readonly session: string; readonly reason: string }
+  | { readonly kind: 'capacity-answer'; readonly key: string; readonly outcome: CapacityOutcome }
   | { readonly kind: 'command'; readonly requestId: string; readonly command: Command };
 
 /** `call` without `framework_id`, which the Mesos adapter adds. */
@@ -47,6 +49,8 @@ export type Effect =
   | { readonly kind: 'close-session'; readonly session: string; readonly reason: string }
   /** Everything that the session's node shall scrub now. */
   | { readonly kind: 'scrubs'; readonly session: string; readonly orders: readonly ScrubOrder[] }
+  /** Ask the operator's hook for disks; exactly one `capacity-answer` event follows. */
+  | { readonly kind: 'capacity-hook'; readonly request: CapacityRequest }
   | { readonly kind: 'reply'; readonly requestId: string; readonly result: CommandResult }
   /** Stop leading, with an explanation (another scheduler took over, framework removed, …). */
   | {
@@ -160,6 +164,8 @@ export interface ManagerOptions {
   readonly expandAtRatio: number;
   readonly fullAtRatio: number;
   readonly expandCooldownMs: number;
+  /** What attaches disks when offers have none (capacity-hook.ts); null or missing: nothing does. */
+  readonly capacityHook?: CapacityHookOptions | null;
   /** Thin volumes may add up to this many times the pool's usable capacity. */
   readonly overcommitRatio: number;
   /** What is carved from a PATH or root disk for one of ours; null or missing for all of it. */
@@ -171,6 +177,22 @@ export interface ManagerOptions {
   readonly executor: ExecutorArtefact;
   /** Other versions that this scheduler can still start: for nodes that are not upgraded yet, and for rolling back. */
   readonly earlierExecutors?: readonly ExecutorArtefact[];
+}
+
+export interface CapacityHookOptions {
+  /** After a promise it is left alone for so long. */
+  readonly cooldownMs: number;
+  /** Disks that it is asked for in one pool within 24 hours, at most. */
+  readonly disksPerDay: number;
+  /** For one answer. */
+  readonly deadlineMs: number;
+  readonly isDryRun: boolean;
+}
+
+/** The operator's way to attach disks. */
+export interface CapacityHookPort {
+  /** Calls back exactly once, within the hook's deadline. */
+  ask(request: CapacityRequest, done: (outcome: CapacityOutcome) => void): void;
 }
 
 /** How Mesos starts our executor: equal for one executor id, for ever (MESOS 1.11). */

@@ -222,8 +222,26 @@ export interface PoolRecord {
   readonly expandCooldownMs: number;
   readonly isAutoExpand: boolean;
   readonly lastExpandAtMs: number;
+  /** The last request to the capacity hook (capacity-hook.ts); null or missing before the first. */
+  readonly hook?: HookRecord | null;
   /** A disk is at the hard limit: allocating writes to the pool's volumes get ENOSPC. */
   readonly isFull: boolean;
+}
+
+/** See capacity-hook.ts. Times are wall time. */
+export interface HookRecord {
+  readonly key: string;
+  readonly state: 'idle' | 'asked' | 'promised' | 'waiting';
+  /** Disks asked for. */
+  readonly count: number;
+  readonly attempts: number;
+  readonly askedAtMs: number;
+  /** Not asked before this: cool-down after a promise, back-off after a failure. */
+  readonly nextAtMs: number;
+  /** What it said, or why it failed. */
+  readonly message: string;
+  readonly dayStartedAtMs: number;
+  readonly disksToday: number;
 }
 
 /** PGs with one replica count of one pool: `pgBase` … `pgBase + pgCount - 1`. */

@@ -12,6 +12,7 @@ import { unreachable } from '../../shared/base/assert.ts';
 import { settleAttachments } from './attachments.ts';
 import { superviseBrake } from './brake.ts';
 import { checkFull, superviseCapacity } from './capacity.ts';
+import { onCapacityAnswer, superviseHook } from './capacity-hook.ts';
 import { onCommand } from './commands.ts';
 import type { Effect, Event } from './contract.ts';
 import { superviseDecommissions } from './decommission.ts';
@@ -55,6 +56,9 @@ export function step(state: State, event: Event, now: Now): readonly Effect[] {
       return report(state, event, now);
     case 'node-closed':
       onClosed(state, event, now);
+      return [];
+    case 'capacity-answer':
+      onCapacityAnswer(state, event, now);
       return [];
     case 'command':
       return command(state, event, now);
@@ -121,6 +125,7 @@ function supervise(state: State, now: Now): readonly Effect[] {
   followProgress(state, now);
   superviseCapacity(state, now);
   superviseGrowth(state, now);
+  effects.push(...superviseHook(state, now));
   effects.push(...superviseUpgrade(state, now), ...planMesos(state, now));
   return effects;
 }

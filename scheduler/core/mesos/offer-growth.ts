@@ -10,19 +10,27 @@
 import { MiB } from '../../../shared/base/units.ts';
 import type { Resource } from '../../../shared/mesos/messages.ts';
 import { giveUpGrowth, isReadyToGrow, noteGrown } from '../growth.ts';
-import type { DiskRecord } from '../records.ts';
+import type { DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
-import type { Site } from './offer-launch.ts';
+import type { OfferPlan } from './offer-plan.ts';
 import {
   bytesOf,
   type Entry,
   isFree,
   isOurs,
+  type OfferLedger,
   ourReservation,
   placeOf,
   reserve,
   toMilli,
 } from './offer-resources.ts';
+
+/** One agent's offer, as it is answered (offer-launch.ts). */
+interface GrowthSite {
+  readonly node: NodeRecord;
+  readonly ledger: OfferLedger;
+  readonly plan: OfferPlan;
+}
 
 /** Unreserved space of the place is missing for so many offers in a row: it went to somebody else. */
 const ATTEMPTS_MAX = 10;
@@ -33,7 +41,7 @@ const ATTEMPTS_MAX = 10;
  */
 export function growVolume(
   state: State,
-  site: Site,
+  site: GrowthSite,
   disk: DiskRecord,
   now: Now,
 ): 'grown' | 'growing' | 'none' {
@@ -60,7 +68,7 @@ export function growVolume(
   return 'growing';
 }
 
-function findVolume({ ledger, node }: Site, disk: DiskRecord): Entry | null {
+function findVolume({ ledger, node }: GrowthSite, disk: DiskRecord): Entry | null {
   const isMine = isOurs(node.id, 'disk', disk.id);
   for (const entry of ledger.entries) {
     if (entry.resource.name !== 'disk' || entry.milli <= 0 || !isMine(entry)) continue;
@@ -69,7 +77,7 @@ function findVolume({ ledger, node }: Site, disk: DiskRecord): Entry | null {
   return null;
 }
 
-function planGrowth(state: State, site: Site, disk: DiskRecord, volume: Entry): void {
+function planGrowth(state: State, site: GrowthSite, disk: DiskRecord, volume: Entry): void {
   const { ledger, node, plan } = site;
   const wanted = Math.floor((disk.growth?.addBytes ?? 0) / MiB) * 1000;
   const isSpace = (entry: Entry): boolean => {
