@@ -33,6 +33,7 @@ export class AgentRegistry {
   readonly #random: Prng;
   readonly #master: MasterSide;
   readonly #agents = new Map<string, Registered>();
+  #renewals = 0;
 
   constructor(modules: { readonly clock: Clock; readonly random: Prng }, master: MasterSide) {
     this.#clock = modules.clock;
@@ -41,15 +42,20 @@ export class AgentRegistry {
   }
 
   add(place: AgentPlace, resources: readonly Resource[], machine: AgentMachine): void {
-    const clock = this.#clock;
-    const random = this.#random;
     const { hostname, zone } = place;
-    const delayMsMax = (): number => this.#master.delayMsMax();
     const model = new ModelAgent(hostname, resources);
     if (zone !== null) {
       model.domain = { fault_domain: { region: { name: 'region' }, zone: { name: zone } } };
     }
-    const identity = { agentId: model.agentId, hostname };
+    this.#enter(model, machine);
+  }
+
+  #enter(model: ModelAgent, machine: AgentMachine): Registered {
+    const clock = this.#clock;
+    const random = this.#random;
+    const delayMsMax = (): number => this.#master.delayMsMax();
+    const { agentId, hostname } = model;
+    const identity = { agentId, hostname };
     const agent = new SimulatedAgent(
       identity,
       machine,
@@ -60,20 +66,23 @@ export class AgentRegistry {
         executorEnded: (executorId) =>
           this.#fromAgent(entry, () => this.#onExecutorEnded(entry, executorId)),
       },
-      { clock, random: random.fork(hostname) },
+      { clock, random: random.fork(agentId) },
     );
     const entry: Registered = {
       agent,
       model,
-      link: new AgentLink({ clock, random: random.fork(`link ${hostname}`), delayMsMax }),
+      machine,
+      link: new AgentLink({ clock, random: random.fork(`link ${agentId}`), delayMsMax }),
       lostSinceMs: null,
       isUnreachable: false,
       isRegistering: false,
       offerId: null,
       filteredUntilMs: 0,
+      isRetired: false,
       isCutOff: false,
     };
-    this.#agents.set(identity.agentId, entry);
+    this.#agents.set(agentId, entry);
+    return entry;
   }
 
   /** The agent starts after power loss; it registers again, however short it was away. */
@@ -83,6 +92,25 @@ export class AgentRegistry {
     this.#onBroken(entry);
     entry.agent.boot();
     this.#register(entry);
+  }
+
+  /**
+   * The agent could not recover and begins anew, under another id. What it had reserved and created is kept
+   * apart and offered again; its tasks, executors and unacknowledged updates are not.
+   */
+  renew(hostname: string): void {
+    const former = this.findHost(hostname);
+    if (former === undefined) return;
+    this.#onBroken(former);
+    former.isRetired = true;
+    const { model, machine } = former;
+    for (const executorId of [...model.executors.keys()]) model.endExecutor(executorId);
+    for (const taskId of [...model.tasks.keys()]) model.endTask(taskId);
+    this.#renewals += 1;
+    model.agentId = `agent-${hostname}-S${this.#renewals}`;
+    const entry = this.#enter(model, machine);
+    entry.lostSinceMs = this.#clock.now();
+    this.#master.note(`${hostname} begins anew as ${model.agentId}`);
   }
 
   /** Between agent and master nothing passes while `isCutOff`. */
@@ -102,7 +130,9 @@ export class AgentRegistry {
   }
 
   findHost(hostname: string): Registered | undefined {
-    return [...this.#agents.values()].find((entry) => entry.model.hostname === hostname);
+    return [...this.#agents.values()].find(
+      (entry) => entry.model.hostname === hostname && !entry.isRetired,
+    );
   }
 
   /** Lost when the agent cannot be reached, as messages to a disconnected agent are. */
@@ -142,6 +172,7 @@ export class AgentRegistry {
     entry: Registered,
     has: { readonly tasks: ReadonlySet<string>; readonly executors: ReadonlySet<string> },
   ): void {
+    this.#removeFormer(entry);
     const wasUnreachable = entry.isUnreachable;
     entry.isRegistering = false;
     entry.lostSinceMs = null;
@@ -164,6 +195,24 @@ export class AgentRegistry {
     }
     for (const executorId of [...entry.model.executors.keys()]) {
       if (!has.executors.has(executorId)) this.#onExecutorEnded(entry, executorId);
+    }
+  }
+
+  /** A new agent registers at the address of another one: unless that was given up before, it is now. */
+  #removeFormer({ machine }: Registered): void {
+    for (const former of [...this.#agents.values()]) {
+      if (!former.isRetired || former.machine !== machine) continue;
+      const { agentId } = former.agent;
+      this.#agents.delete(agentId);
+      if (former.isUnreachable) continue;
+      for (const [taskId, task] of [...this.#master.tasks]) {
+        if (task.agent !== former) continue;
+        this.#master.tasks.delete(taskId);
+        if (task.isOver) continue;
+        const reason = 'REASON_AGENT_REMOVED' as const;
+        this.#master.sendMasterStatus(taskId, task, { state: 'TASK_LOST', reason });
+      }
+      this.#master.send({ type: 'FAILURE', failure: { agent_id: { value: agentId } } });
     }
   }
 
@@ -237,5 +286,5 @@ export class AgentRegistry {
 }
 
 function isConnected(entry: Registered): boolean {
-  return entry.agent.isPowered && !entry.isCutOff;
+  return entry.agent.isPowered && !entry.isCutOff && !entry.isRetired;
 }

@@ -43,6 +43,7 @@ const FAULTS: Readonly<Record<FaultKind, Fault>> = {
   'lost-write': disks.loseWrite,
   'misdirected-write': disks.misdirectWrite,
   'agent-cut-off': mesos.cutOffAgent,
+  'agent-renewed': mesos.renewAgent,
   'mesos-disconnect': mesos.disconnect,
   'mesos-delay': mesos.delayMesos,
 };

@@ -1,5 +1,5 @@
 /** Faults of Mesos: agents out of reach, a lost subscription, words that come late, out of order, or twice. */
-import { type Fault, pickNode } from './fault-site.ts';
+import { type Fault, pickNode, pickSafe, takeAway } from './fault-site.ts';
 
 /** No word passes between the Mesos master and one agent. */
 export const cutOffAgent: Fault = (site) => {
@@ -8,6 +8,33 @@ export const cutOffAgent: Fault = (site) => {
   cluster.mesos.setCutOff(host, true);
   site.during(random.between(1_000, 50_000), () => cluster.mesos.setCutOff(host, false));
   return host;
+};
+
+/**
+ * An agent does not recover: it ends what ran there and comes back under another id, with the volumes that
+ * it had. Mostly after the machine has lost its power.
+ */
+export const renewAgent: Fault = (site) => {
+  const { cluster, random, atlas } = site;
+  const { mesos } = cluster;
+  const isReboot = random.chance(0.6);
+  const powered = cluster.nodes.filter((node) => node.isPowered);
+  const node = pickSafe(site, powered, (one) =>
+    isReboot ? atlas.mayLosePower(one) : atlas.mayCrash(one),
+  );
+  if (node === null) return null;
+  const { host } = node;
+  if (isReboot) {
+    atlas.notePowerLoss(node);
+    node.losePower();
+  } else node.crashExecutor();
+  mesos.setCutOff(host, true);
+  const awayMs = random.pick([random.between(300, 6_000), random.between(10_000, 50_000)]);
+  takeAway(site, [node], awayMs, () => {
+    mesos.renewAgent(host);
+    node.restorePower();
+  });
+  return `${host} ${isReboot ? 'with its machine ' : ''}for ${awayMs} ms`;
 };
 
 /** The subscription of the scheduler breaks. */

@@ -4,7 +4,7 @@ import type { SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
 import type { ModelAgent } from '../unit/offers/agent-model.ts';
 import type { AgentLink } from './agent-link.ts';
 import type { OrderedPath } from './ordered-path.ts';
-import type { SimulatedAgent } from './simulated-agent.ts';
+import type { AgentMachine, SimulatedAgent } from './simulated-agent.ts';
 
 export interface AgentPlace {
   readonly hostname: string;
@@ -27,6 +27,7 @@ export interface MasterTask {
 export interface Registered {
   readonly agent: SimulatedAgent;
   readonly model: ModelAgent;
+  readonly machine: AgentMachine;
   readonly link: AgentLink;
   /** Since when the master has not heard of it; null while it is connected. */
   lostSinceMs: number | null;
@@ -35,6 +36,8 @@ export interface Registered {
   isRegistering: boolean;
   offerId: string | null;
   filteredUntilMs: number;
+  /** Its machine has another agent now, which registers instead. */
+  isRetired: boolean;
   /** Set by faults: no word passes between master and agent. */
   isCutOff: boolean;
 }

@@ -85,6 +85,11 @@ export class SimulatedMesos {
     this.#agents.boot(hostname);
   }
 
+  /** Its agent begins anew under another id; `bootAgent`, or its machine, has it register. */
+  renewAgent(hostname: string): void {
+    this.#agents.renew(hostname);
+  }
+
   setCutOff(hostname: string, isCutOff: boolean): void {
     this.#agents.setCutOff(hostname, isCutOff);
   }

@@ -37,6 +37,7 @@ export const FAULT_KINDS = [
   'lost-write',
   'misdirected-write',
   'agent-cut-off',
+  'agent-renewed',
   'mesos-disconnect',
   'mesos-delay',
 ] as const;
