@@ -8,11 +8,11 @@
  *
  * Fence: whoever takes the seat writes `leader`, and every transaction of a seat checks that node's version.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import type { Candidate, Clock, LeaderRecord, Log, Random } from '../../shared/ports.ts';
 import type { Coordinator, Folder, HeadRecord, NodeName, Seat } from './coordinator.ts';
-import { parseJson } from './documents.ts';
+import { readTaken, type Taken } from './leader-record.ts';
+import { BackOff, Pauses } from './pauses.ts';
 import { Tenure } from './tenure.ts';
 import { ZooKeeperSeat } from './zookeeper-seat.ts';
 import {
@@ -33,9 +33,6 @@ export interface CoordinatorModules {
   readonly random: Random;
 }
 
-/** Between attempts to campaign while the service is away. */
-const BACKOFF_MIN_MS = 250;
-const BACKOFF_MAX_MS = 5_000;
 /** A watch may be lost with a connection: look again after so long in any case. */
 const LOOK_AGAIN_MS = 2_000;
 /** Reads are sent again for so long; longer than an ensemble needs for a new leader of its own. */
@@ -44,33 +41,25 @@ const READ_RETRY_MS = 200;
 
 const FOLDERS: readonly Folder[] = ['log', 'snapshots', 'parts'];
 
-interface Taken {
-  readonly term: number;
-  readonly address: string;
-  /** Name of its node below `election`. */
-  readonly candidate: string;
-}
-
 export class ZooKeeperCoordinator implements Coordinator {
   readonly name: string;
   readonly #address: ZooKeeperStoreAddress;
   readonly #sessionMs: number;
   readonly #modules: CoordinatorModules;
+  readonly #pauses: Pauses;
   #session: ZooKeeperSession | null = null;
   #opening: Promise<ZooKeeperSession> | null = null;
-  #isClosed = false;
-  readonly #wakers = new Set<() => void>();
 
   constructor(address: ZooKeeperStoreAddress, sessionMs: number, modules: CoordinatorModules) {
     this.#address = address;
     this.#sessionMs = sessionMs;
     this.#modules = modules;
     this.name = `zk://${address.servers.join(',')}${address.path}`;
+    this.#pauses = new Pauses(modules.clock, this.name);
   }
 
   async takeSeat(candidate: Candidate): Promise<Seat> {
-    const { log } = this.#modules;
-    let backoffMs = BACKOFF_MIN_MS;
+    const backOff = new BackOff();
     for (;;) {
       let session: ZooKeeperSession | null = null;
       try {
@@ -79,15 +68,15 @@ export class ZooKeeperCoordinator implements Coordinator {
       } catch (error) {
         // With the session goes our place in the election, which may or may not have been created.
         await session?.close();
-        this.#assertOpen();
+        this.#pauses.assertOpen();
         if (!(error instanceof StorageError) || error.code !== 'unavailable') throw error;
-        log('warn', 'Cannot campaign at the metadata store, trying again', {
+        const waitMs = backOff.next();
+        this.#modules.log('warn', 'Cannot campaign at the metadata store, trying again', {
           store: this.name,
           reason: describeError(error),
-          waitMs: backoffMs,
+          waitMs,
         });
-        await this.#pause(backoffMs);
-        backoffMs = Math.min(2 * backoffMs, BACKOFF_MAX_MS);
+        await this.#pauses.pause(waitMs);
       }
     }
   }
@@ -125,8 +114,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    for (const wake of this.#wakers) wake();
+    this.#pauses.close();
     await this.#session?.close();
   }
 
@@ -177,7 +165,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   async #waitForTurn(session: ZooKeeperSession, candidate: string): Promise<void> {
     let isToldOf = '';
     for (;;) {
-      this.#assertOpen();
+      this.#pauses.assertOpen();
       const names = (await session.children(this.#path('election'))) ?? [];
       const queue = [...names].sort((a, b) => sequence(a) - sequence(b));
       const place = queue.indexOf(candidate);
@@ -188,7 +176,7 @@ export class ZooKeeperCoordinator implements Coordinator {
         isToldOf = before;
         this.#modules.log('info', 'Waiting to lead', { store: this.name, after: before });
       }
-      await this.#pause(LOOK_AGAIN_MS, async (wake) => {
+      await this.#pauses.pause(LOOK_AGAIN_MS, async (wake) => {
         session.onEnd(wake);
         const stat = await session.exists(this.#path(`election/${before}`), wake);
         if (stat === null) wake();
@@ -200,7 +188,7 @@ export class ZooKeeperCoordinator implements Coordinator {
 
   /** The session of this moment; a new one when the last is over. */
   #open(): Promise<ZooKeeperSession> {
-    this.#assertOpen();
+    this.#pauses.assertOpen();
     if (this.#session !== null && this.#session.endReason === null) {
       return Promise.resolve(this.#session);
     }
@@ -212,7 +200,7 @@ export class ZooKeeperCoordinator implements Coordinator {
 
   async #connect(): Promise<ZooKeeperSession> {
     const servers = await resolveServers(this.#address.servers);
-    this.#assertOpen();
+    this.#pauses.assertOpen();
     this.#session = new ZooKeeperSession(this.#address, servers, this.#sessionMs, this.#modules);
     return this.#session;
   }
@@ -225,51 +213,18 @@ export class ZooKeeperCoordinator implements Coordinator {
       try {
         return await work(await this.#open());
       } catch (error) {
-        this.#assertOpen();
+        this.#pauses.assertOpen();
         if (!(error instanceof ZooKeeperError) || clock.now() >= deadlineMs) throw error;
-        await sleep(READ_RETRY_MS);
+        await this.#pauses.pause(READ_RETRY_MS);
       }
-    }
-  }
-
-  /** So long, or until woken by `arm`'s doing or `close`. */
-  async #pause(ms: number, arm?: (wake: () => void) => Promise<void>): Promise<void> {
-    let wake: () => void = () => undefined;
-    const woken = new Promise<void>((resolve) => {
-      wake = resolve;
-    });
-    const timer = this.#modules.clock.after(ms, wake);
-    this.#wakers.add(wake);
-    try {
-      await arm?.(wake);
-      await woken;
-    } finally {
-      timer.cancel();
-      this.#wakers.delete(wake);
     }
   }
 
   #path(name: string): string {
     return `${this.#address.path}/${name}`;
   }
-
-  #assertOpen(): void {
-    if (this.#isClosed) {
-      throw new StorageError('unavailable', `Metadata store "${this.name}" is closed`);
-    }
-  }
 }
 
 function sequence(name: string): number {
   return Number(name.slice(-10));
-}
-
-/** Null for a node that nobody has written yet. Throws `corrupt`. */
-function readTaken(data: Buffer | undefined): Taken | null {
-  if (data === undefined || data.length === 0) return null;
-  const { term, address, candidate } = parseJson(data.toString('utf8'), 'leader') as Partial<Taken>;
-  if (typeof term !== 'number' || !Number.isSafeInteger(term)) {
-    throw new StorageError('corrupt', `Metadata "leader" has term ${JSON.stringify(term)}`);
-  }
-  return { term, address: String(address), candidate: String(candidate) };
 }

@@ -4,7 +4,7 @@
  * transaction too: it goes through the ensemble's majority, while a mere read or ping is answered by a
  * server that may be cut off from the others.
  */
-import { StorageError } from '../../shared/base/errors.ts';
+import { describeError, StorageError } from '../../shared/base/errors.ts';
 import type { Clock, LeaderRecord, Timer } from '../../shared/ports.ts';
 import type { FencedWrite, NodeName, Seat } from './coordinator.ts';
 import type { Tenure } from './tenure.ts';
@@ -35,6 +35,8 @@ export interface SeatRecord {
 
 /** Between a lost connection and the next attempt: the library looks for another server meanwhile. */
 const RETRY_MS = 100;
+/** A transaction that is refused for so long ends the leadership. */
+const WRITE_PATIENCE_MS = 30_000;
 /** Questions per session. */
 const QUESTIONS = 5;
 
@@ -136,6 +138,7 @@ export class ZooKeeperSeat implements Seat {
 
   /** Fenced; sent again until it is answered or the tenure is over. */
   async #transact(operations: readonly Operation[]): Promise<MultiResult> {
+    const beganAtMs = this.#clock.now();
     for (;;) {
       this.tenure.assertHolds();
       const sentAtMs = this.#clock.now();
@@ -152,6 +155,7 @@ export class ZooKeeperSeat implements Seat {
         await new Promise<void>((resolve) => {
           this.#clock.after(RETRY_MS, resolve);
         });
+        if (sentAtMs - beganAtMs > WRITE_PATIENCE_MS) this.tenure.end(describeError(error));
         const reason = this.tenure.endReason;
         if (reason === null) continue;
         throw new StorageError(
