@@ -240,6 +240,7 @@ export class AgentRegistry {
     entry.isRegistering = true;
     entry.link.up(() => {
       if (isConnected(entry)) this.#onAgentBack(entry, { tasks, executors });
+      else entry.isRegistering = false;
     });
   }
 
