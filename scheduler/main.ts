@@ -109,6 +109,8 @@ async function standBy(
     { manager: standby, metrics: createMetrics(standby), log, standby },
   );
   bound = { ...config, apiPort: api.port };
+  // For a time without leader and store; an empty store has nothing to show yet.
+  standby.followStore().catch(() => undefined);
   log('info', 'Scheduler stands by', { api: api.url, address: standby.address });
   return { config: bound, standby, api };
 }

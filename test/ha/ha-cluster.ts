@@ -40,8 +40,8 @@ export interface Failover {
 
 const SCHEDULERS = 3;
 const AGENTS = 3;
-/** Well beyond every session of a store. */
-const AWAY_MS = 16_000;
+/** Beyond every session of a store: a leader that comes back after this has been deposed. */
+const AWAY_MS = 11_000;
 const PATIENCE_MS = 60_000;
 const POLL_MS = 50;
 /** Some load that costs little: what is measured are pauses. */
@@ -199,13 +199,26 @@ export class HaCluster {
     return { fault, leaderMs, completeMs, pauseMs: this.client.pauses.pauseMsMax };
   }
 
-  /** Cuts all schedulers off from the store: it is away, and nobody can lead. The result mends it. */
-  loseStore(): () => void {
+  /**
+   * The store is away for everybody: the leader steps down, and nobody can follow it. Standbys wait, whoever
+   * ended is started again once, and when the store is back one leads.
+   */
+  async loseStore(): Promise<void> {
+    const index = await this.leader();
+    const before = await this.#facts();
+    const restartsBefore = this.#countRestarts();
+    const pids = this.#all.filter((one) => one !== index).map((one) => this.pid(one));
     const ways = this.#places.flatMap(({ storeWays }) => storeWays);
     for (const way of ways) way.cut();
-    return () => {
-      for (const way of ways) way.mend();
-    };
+    await sleep(2 * AWAY_MS);
+    expectEqual('leader while the store is away', await this.findLeader(this.#all), null);
+    for (const way of ways) way.mend();
+    await this.untilAllServe();
+    const after = await this.#facts();
+    const now = this.#all.filter((one) => one !== index).map((one) => this.pid(one));
+    expectEqual('processes of the standbys', now.join(), pids.join());
+    expectEqual('restarts', this.#countRestarts() - restartsBefore, 1);
+    this.#expectUntouched(before, after);
   }
 
   #inflict(fault: LeaderFault, index: number, pid: number): () => void {
@@ -224,6 +237,11 @@ export class HaCluster {
           for (const way of ways) way.mend();
         };
     }
+  }
+
+  /** How often the supervisor has started a scheduler again. */
+  #countRestarts(): number {
+    return this.cluster.logTail('supervisor').split('starting it again').length - 1;
   }
 
   async #isComplete(index: number): Promise<true | null> {
@@ -255,6 +273,10 @@ export class HaCluster {
     await this.untilAllServe();
     const after = await this.#facts();
     expectEqual('term', after.term, before.term + 1);
+    this.#expectUntouched(before, after);
+  }
+
+  #expectUntouched(before: Facts, after: Facts): void {
     expectEqual('cluster', after.clusterId, before.clusterId);
     expectEqual('framework', after.frameworkId, before.frameworkId);
     expectEqual('executors', after.executors.join(), before.executors.join());
