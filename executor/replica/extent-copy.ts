@@ -89,17 +89,23 @@ export async function copyExtent(context: CopyContext, address: ExtentAddress): 
   await ended((done) => disk.store.setStamp(address, pg, final, done));
 }
 
-/** One block once more, whatever is here; power-safe at the end. */
+/** One block once more, whatever is here; power-safe at the end. `lost`: by now nobody has it. */
 export async function copyBlockAgain(
   context: CopyContext,
   address: ExtentAddress,
   block: number,
-): Promise<void> {
+): Promise<'stored' | 'lost'> {
   const meta = await fetchMeta(context, address);
-  if (meta === null) return;
+  if (meta === null) return 'stored';
+  let outcome: 'stored' | 'lost' = 'stored';
+  const onLost: CopyContext['onLost'] = (...place) => {
+    outcome = 'lost';
+    context.onLost(...place);
+  };
   const hasData = presenceAt(meta.presence, block) === PRESENCE.data;
-  await copyRun(context, address, meta, { block, count: 1, hasData });
+  await copyRun({ ...context, onLost }, address, meta, { block, count: 1, hasData });
   await ended((done) => context.disk.store.flush(done));
+  return outcome;
 }
 
 /** A call of the store as a promise; every status but ok rejects. */

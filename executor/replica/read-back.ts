@@ -35,11 +35,12 @@ export class ReadBack {
    */
   async check(
     disk: ReplicaDisk,
-    copyAgain: (address: ExtentAddress, block: number) => Promise<void>,
+    copyAgain: (address: ExtentAddress, block: number) => Promise<'stored' | 'lost'>,
   ): Promise<void> {
     for (const { address, block } of this.#samples) {
       if ((await checkBlock(disk.store, address, block)) === 'good') continue;
-      await copyAgain(address, block);
+      // Gone bad at its sources meanwhile: that is not this disk's fault.
+      if ((await copyAgain(address, block)) === 'lost') continue;
       if ((await checkBlock(disk.store, address, block)) === 'good') continue;
       const { volume, extent } = address;
       throw new StorageError(
