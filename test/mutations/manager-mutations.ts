@@ -1,4 +1,5 @@
 /** Defects of the manager: who is a member, who may serve, and what is durable before it is acted upon. */
+import { MiB } from '../../shared/base/units.ts';
 import type { Mutation } from './mutation.ts';
 import { at, isolate } from './scripts.ts';
 import { PATIENT } from './trial-options.ts';
@@ -35,5 +36,23 @@ export const MANAGER_MUTATIONS: readonly Mutation[] = [
     ],
     breaks: ['I4'],
     trial: { options: PATIENT, script: at(2_000, isolate(1)), seedsMax: 6 },
+  },
+  {
+    name: 'copies-beyond-limit',
+    defect: 'Lost copies are made again on disks that have no room for them.',
+    edits: [
+      {
+        file: 'scheduler/core/placement/move-loads.ts',
+        code: '+ bytes <= disk.limitBytes;',
+        replacement: '+ bytes > 0;',
+      },
+    ],
+    breaks: ['I8'],
+    trial: {
+      options: { volumeCount: 3, volumeBytes: 64 * MiB, thinkMs: 100, faultPhaseMs: 20_000 },
+      cluster: { diskMiB: 64 },
+      script: at(2_000, isolate(2)),
+      seedsMax: 3,
+    },
   },
 ];

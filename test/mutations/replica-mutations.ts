@@ -179,6 +179,24 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     },
   },
   {
+    name: 'joins-without-budget',
+    defect: 'Joining replicas copy as fast as they can.',
+    edits: [
+      {
+        file: 'executor/replica/join-task.ts',
+        code: 'await this.#modules.allow(bytes);',
+        replacement: 'await this.#modules.allow(0);',
+      },
+    ],
+    breaks: ['I11'],
+    trial: {
+      options: { volumeCount: 3, depth: 8, cellBytes: 4096, faultPhaseMs: 16_000 },
+      cluster: { resyncBytesPerSecond: MiB, rebuildAfterMs: 60_000 },
+      script: all(at(1_000, isolate(2)), at(13_000, rejoin(2))),
+      seedsMax: 3,
+    },
+  },
+  {
     name: 'deleted-extents-stay',
     defect: 'The extents of a deleted volume stay on the disks.',
     edits: [

@@ -37,6 +37,7 @@ const CALM_CLUSTER = {
   diskLatencyMs: 0.3,
   clockSkew: 0,
   rebuildAfterMs: 5_000,
+  resyncBytesPerSecond: 256 * MiB,
 } as const;
 
 export function trialOptions(trial: Trial, seed: number): SwarmOptions {

@@ -20,6 +20,7 @@ import { type MesosSubscription, SCHEDULER_HOST, SimulatedMesos } from './simula
 import { SimulatedNetwork } from './simulated-network.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedStore } from './simulated-store.ts';
+import type { HeldSpace } from './space-watch.ts';
 import { Trace } from './trace.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -35,6 +36,8 @@ export interface ClusterOptions {
   /** Clocks differ by up to this part: 0.005 is half a percent. */
   readonly clockSkew: number;
   readonly rebuildAfterMs: number;
+  /** What a node may copy. */
+  readonly resyncBytesPerSecond: number;
   /** Fault domains that agents are spread over; 0 for none. */
   readonly zoneCount: number;
   /** Of the extent stores. */
@@ -55,7 +58,7 @@ function managerOptions(options: ClusterOptions): ManagerOptions {
     leaseMarginMs: 250,
     memberFailureMs: 2_000,
     rebuildAfterMs: options.rebuildAfterMs,
-    resyncBytesPerSecond: 256 * 1024 * 1024,
+    resyncBytesPerSecond: options.resyncBytesPerSecond,
     concurrentJoinsPerDisk: 2,
     defaultPgCount: options.pgCount,
     claimPerNode: null,
@@ -128,9 +131,28 @@ export class Cluster {
     this.control = new SimulatedControl({ clock, network, random: this.random.fork('control') });
     this.mesos = new SimulatedMesos({ clock, network, trace, random: this.random.fork('mesos') });
     this.store = new SimulatedStore(clock, this.random.fork('store'));
-    this.watch = new ClusterWatch(clock, (what) => this.onViolation(what));
+    this.watch = new ClusterWatch({
+      clock,
+      budget: {
+        bytesPerSecond: options.resyncBytesPerSecond,
+        disksPerNode: options.disksPerNode,
+      },
+      heldBy: (disk) => this.#heldBy(disk),
+      onViolation: (what) => this.onViolation(what),
+    });
     this.store.onCommitted = (changes) => this.watch.onCommitted(changes);
     for (let index = 0; index < options.nodeCount; index += 1) this.addNode();
+  }
+
+  #heldBy(disk: number): HeldSpace | null {
+    for (const node of this.nodes) {
+      const store = node.dataProcess?.stores.get(disk);
+      if (store === undefined) continue;
+      const { usedBytes, capacityBytes } = store.usage();
+      const pgBytes = new Map(store.pgUsage().map(({ pg, bytes }) => [pg, bytes]));
+      return { usedBytes, capacityBytes, pgBytes };
+    }
+    return null;
   }
 
   addNode(): SimulatedNode {

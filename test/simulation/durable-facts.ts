@@ -4,6 +4,7 @@
  * volume's extents are. The measure that replicas and gateways are held against.
  */
 import type {
+  ClusterRecord,
   DiskRecord,
   NodeRecord,
   PgRecord,
@@ -32,6 +33,9 @@ export class DurableFacts {
   readonly #attached = new Map<string, readonly PgRecord[]>();
   /** Fewest registered nodes that there ever were, from three on: majorities are no smaller. */
   votersMin = Number.POSITIVE_INFINITY;
+  mapVersion = 0;
+  /** Called with each PG that changed, when all of the commit is known. */
+  onPgChanged: (before: PgRecord | undefined, pg: PgRecord) => void = () => undefined;
 
   onCommit(changes: readonly StoreChange[], nowMs: number): void {
     for (const { key, value } of changes) {
@@ -41,16 +45,23 @@ export class DurableFacts {
       if (value === null) target.delete(Number(id));
       else target.set(Number(id), JSON.parse(value));
     }
+    const changed: [PgRecord | undefined, PgRecord][] = [];
     // Nodes and disks of the same commit count before the memberships that follow from them.
     for (const { key, value } of changes) {
       if (value === null) continue;
-      if (key.startsWith('pg/')) this.#onPg(JSON.parse(value) as PgRecord, nowMs);
+      if (key === 'cluster') this.mapVersion = (JSON.parse(value) as ClusterRecord).mapVersion;
+      if (key.startsWith('pg/')) {
+        const pg = JSON.parse(value) as PgRecord;
+        changed.push([this.pgs.get(pg.id), pg]);
+        this.#onPg(pg, nowMs);
+      }
       if (key.startsWith('volume/')) this.#onVolume(JSON.parse(value) as VolumeRecord);
     }
     const voters = [...this.nodes.values()].filter(
       (node) => node.registeredAtVersion !== null && node.removedAtVersion === null,
     );
     if (voters.length >= 3) this.votersMin = Math.min(this.votersMin, voters.length);
+    for (const [before, pg] of changed) this.onPgChanged(before, pg);
   }
 
   find(pg: number, epoch: number): PgRecord | undefined {

@@ -41,7 +41,7 @@ function findMapLag(cluster: Cluster, state: State): string {
   for (const { id, phase, sourceRoot } of facts.disks.values()) {
     const store = stores.get(id);
     if (phase !== 'serving' || store === undefined || store.failure !== null) continue;
-    const kept = newestOf(cluster, sourceRoot ?? '');
+    const kept = newestMapOf(cluster, sourceRoot ?? '');
     if (kept === null) return `d${id} holds no map`;
     const lag = facts.cluster.mapVersion - kept.version;
     if (lag > 0) return `d${id} holds a map ${lag} versions behind`;
@@ -52,7 +52,7 @@ function findMapLag(cluster: Cluster, state: State): string {
 }
 
 /** As it lies on the disk: injected errors that nobody has met stay unmet. */
-function newestOf(cluster: Cluster, path: string): DurableMap | null {
+export function newestMapOf(cluster: Cluster, path: string): DurableMap | null {
   const disk = cluster.nodes.flatMap((node) => node.disks.get(path) ?? [])[0];
   let newest: DurableMap | null = null;
   for (const name of MAP_NAMES) {

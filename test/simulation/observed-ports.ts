@@ -14,8 +14,8 @@ export interface ServerObserver {
   onClose(): void;
 }
 
-/** Begins to look at a connection that `host` has accepted. */
-export type ObserveServer = (host: string) => ServerObserver;
+/** Begins to look at a connection that `host` has accepted; `peer`: the address at its other end. */
+export type ObserveServer = (host: string, peer: string) => ServerObserver;
 
 export interface ControlObserver {
   /** `link` names one connection of a node to a manager. */
@@ -29,7 +29,9 @@ export function observeNetwork(network: Network, host: string, observe: ObserveS
   return {
     connect: (address, handlers) => network.connect(address, handlers),
     listen: (address, accept) =>
-      network.listen(address, (connection) => observeServer(connection, observe(host), accept)),
+      network.listen(address, (connection) =>
+        observeServer(connection, observe(host, connection.peer), accept),
+      ),
   };
 }
 

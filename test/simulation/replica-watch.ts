@@ -7,9 +7,11 @@
  * or generation changed may still be answered.
  */
 import { BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
+import { LOCAL_PREFIX } from '../../shared/node/local-network.ts';
 import type { Clock } from '../../shared/ports.ts';
 import { type DataFrame, FLAG, nameOf, OP, STATUS } from '../../shared/wire/data-protocol.ts';
 import { decodeAddresses } from '../../shared/wire/resync-bodies.ts';
+import type { BudgetWatch } from './budget-watch.ts';
 import type { DurableFacts } from './durable-facts.ts';
 import type { LeaseBook } from './lease-book.ts';
 import type { ServerObserver } from './observed-ports.ts';
@@ -18,12 +20,14 @@ export interface ReplicaWatchModules {
   readonly clock: Clock;
   readonly facts: DurableFacts;
   readonly leases: LeaseBook;
+  readonly pulls: BudgetWatch;
   readonly onViolation: (what: string) => void;
 }
 
 /** What was known when a request arrived. */
 interface Arrival {
   readonly op: number;
+  readonly disk: number;
   readonly atMs: number;
   readonly tick: number;
   readonly isDurable: boolean;
@@ -60,7 +64,8 @@ export class ReplicaWatch {
   readonly #epochs = new Map<string, number>();
   readonly #generations = new Map<string, number>();
   readonly #serving = new Set<string>();
-  readonly #open = new Set<Map<number, Arrival>>();
+  /** Per connection, with the host of its server. */
+  readonly #open = new Map<Map<number, Arrival>, string>();
   /** By `disk/volume/extent`: when its gateway last said that it is the same everywhere. */
   readonly #cleaned = new Map<string, number>();
   /** By disk: a flush that arrived at this tick was acked. */
@@ -74,22 +79,41 @@ export class ReplicaWatch {
     this.#modules = modules;
   }
 
-  observe(host: string): ServerObserver {
+  observe(host: string, peer: string): ServerObserver {
     const arrivals = new Map<number, Arrival>();
-    this.#open.add(arrivals);
+    this.#open.set(arrivals, host);
+    // Inside one host the peer has no name of its own.
+    const asker = peer.includes(':') && !peer.startsWith(LOCAL_PREFIX) ? peer.split(':')[0] : host;
     return {
       onRequest: (frame) => this.#onRequest(arrivals, frame),
-      onReply: (frame) => this.#onReply(host, arrivals, frame),
+      onReply: (frame) => {
+        this.#onReply(host, arrivals, frame);
+        if (frame.op === OP.pull)
+          this.#modules.pulls.onPulled(asker ?? host, frame.data?.length ?? 0);
+      },
       onClose: () => this.#open.delete(arrivals),
     };
   }
 
-  /** The oldest request without an answer, on a connection that stands; empty when none is that old. */
-  findStuck(ageMs: number): string {
+  /** The data process of the host is gone, and with it what it had not answered. */
+  onCrash(host: string): void {
+    for (const [arrivals, server] of [...this.#open]) {
+      if (server === host) this.#open.delete(arrivals);
+    }
+  }
+
+  /**
+   * A request without an answer for so long, on a connection that stands (I12); empty when there is none.
+   * `ableSinceMs`: since when the host can answer for the disk, after a stop; Infinity while it cannot.
+   */
+  findStuck(ageMs: number, ableSinceMs: (host: string, disk: number) => number): string {
     const nowMs = this.#modules.clock.now();
-    for (const arrivals of this.#open) {
-      for (const { op, atMs } of arrivals.values()) {
-        if (nowMs - atMs > ageMs) return `a ${nameOf(OP, op)} waits for ${nowMs - atMs} ms`;
+    for (const [arrivals, host] of this.#open) {
+      for (const { op, disk, atMs } of arrivals.values()) {
+        const sinceMs = ableSinceMs(host, disk);
+        const waitedMs = Math.round(nowMs - Math.max(atMs, sinceMs));
+        if (waitedMs > ageMs)
+          return `I12: a ${nameOf(OP, op)} for d${disk} at ${host} waits for ${waitedMs} ms`;
       }
     }
     return '';
@@ -163,6 +187,7 @@ export class ReplicaWatch {
     }
     arrivals.set(frame.requestId, {
       op: frame.op,
+      disk: frame.disk,
       atMs: this.#modules.clock.now(),
       tick: this.#tick,
       isDurable: (frame.flags & FLAG.durable) !== 0,

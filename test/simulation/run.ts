@@ -5,9 +5,11 @@
 import { describeError } from '../../shared/base/errors.ts';
 import { Administrator } from './administrator.ts';
 import { Cluster } from './cluster.ts';
+import { DiskInspection, findResidue } from './disk-inspection.ts';
 import { FaultDriver } from './fault-driver.ts';
 import { watchKeptMaps } from './kept-maps.ts';
 import { findUnrest, ManagerWatch } from './manager-watch.ts';
+import { findCrowded } from './placement-check.ts';
 import { compareReplicas, findLeaks } from './replica-comparison.ts';
 import type { SwarmOptions } from './swarm.ts';
 
@@ -123,6 +125,9 @@ class Run {
       volumes.push(this.#administrator.addVolume());
     }
     await this.#settled('volumes are there', Promise.all(volumes), BOOT_MS_MAX);
+    const isDead = (disk: number): boolean => this.#faults.atlas.findFlaws().isDead(disk);
+    const inspected = { cluster: this.#cluster, isDead, onViolation: this.#onViolation };
+    new DiskInspection(inspected).start();
     this.#faults.start();
     this.#administrator.start();
     hooks.onFaults?.(this.#cluster);
@@ -156,6 +161,7 @@ class Run {
     const unrest = (): string =>
       findUnrest(this.#cluster.state) || this.#faults.atlas.findUnnoticed();
     await this.#until('the cluster is whole', this.#lasting(unrest), HEAL_MS_MAX);
+    for (const crowded of findCrowded(this.#cluster.watch.facts)) this.#onViolation(crowded);
     const clients = [...this.#administrator.clients.values()];
     const goals = clients.map((client) => client.doneCount + PROGRESS_OPS);
     await this.#until(
@@ -197,6 +203,8 @@ class Run {
     for (const broken of await this.#settled('replicas are compared', comparison, DRAIN_MS_MAX)) {
       this.#onViolation(broken);
     }
+    const flaws = this.#faults.atlas.findFlaws();
+    for (const residue of findResidue(this.#cluster, flaws)) this.#onViolation(residue);
     for (const refused of this.#cluster.mesos.refused)
       this.#onViolation(`mesos refused: ${refused}`);
   }

@@ -226,6 +226,7 @@ export class SimulatedDataProcess implements DataPlane {
     this.incarnation += 1;
     this.served.clear();
     this.stores.clear();
+    this.#modules.watch.replicas.onCrash(this.#host);
     this.#modules.onCrash();
   }
 
@@ -293,8 +294,8 @@ export class SimulatedDataProcess implements DataPlane {
       {
         clock,
         log,
-        network: observeNetwork(network.host(this.#host), this.#host, (host) =>
-          watch.replicas.observe(host),
+        network: observeNetwork(network.host(this.#host), this.#host, (host, peer) =>
+          watch.replicas.observe(host, peer),
         ),
         openStore: async (disk) => {
           const store = await openExtentStore(

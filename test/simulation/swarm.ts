@@ -120,6 +120,7 @@ function drawCluster(seed: number, draw: (what: string) => Prng): ClusterOptions
     diskLatencyMs: draw('latency').pick([0.1, 0.3, 2]),
     clockSkew: draw('skew').pick([0, 0, 0.005, 0.02]),
     rebuildAfterMs: draw('rebuild').pick([5_000, 20_000, 60_000]),
+    resyncBytesPerSecond: draw('resync').pick([256, 256, 256, 4, 1]) * MiB,
     tuning: draw('tuning').pick([{}, {}, TINY_JOURNAL, TINY_CACHES]),
   };
 }
@@ -147,7 +148,8 @@ export function describeOptions(options: SwarmOptions): string {
     `volumes=${options.volumeCount}x${options.volumeBytes / MiB}MiB cell=${options.cellBytes}`,
     `depth=${options.depth} think=${options.thinkMs}ms net<=${cluster.networkDelayMsMax}ms`,
     `disk=${cluster.diskLatencyMs}ms skew=${cluster.clockSkew}`,
-    `rebuildAfter=${cluster.rebuildAfterMs}ms phase=${options.faultPhaseMs}ms`,
+    `rebuildAfter=${cluster.rebuildAfterMs}ms resync=${cluster.resyncBytesPerSecond / MiB}MiB/s`,
+    `phase=${options.faultPhaseMs}ms`,
     `interval=${options.faultIntervalMs}ms commands=${options.commandIntervalMs}ms`,
     `quickLosses=${options.quickLossRatio} faults=${options.faults.join(',') || 'none'}`,
   ].join(' ');
