@@ -20,7 +20,11 @@ import { DataProcessSupervisor } from './data-process-supervisor.ts';
 import { type NodeSettings, readNodeSettings } from './environment.ts';
 import { Executor, type NodeParts } from './executor.ts';
 import { createMesosExecutor, type MesosExecutor } from './mesos.ts';
-import { type MesosEnvironment, readMesosEnvironment } from './mesos-environment.ts';
+import {
+  type MesosEnvironment,
+  readMesosEnvironment,
+  SECRET_VARIABLES,
+} from './mesos-environment.ts';
 import { NodeAgent } from './node-agent.ts';
 import { MapKeeper } from './node-map-keeper.ts';
 
@@ -48,6 +52,7 @@ if (process.argv[2] === 'data') {
 async function runExecutor(): Promise<void> {
   const settings = readNodeSettings(process.env);
   const environment = readMesosEnvironment(process.env);
+  for (const name of SECRET_VARIABLES) delete process.env[name];
   const log = createLog({ part: 'executor', level: settings.logLevel });
   const codec = loadControlCodec(findProtoDirectory());
   // Peers may ask before this node has a cluster: it grants nothing until it has a map.

@@ -2,8 +2,9 @@
  * What an agent tells its executor through the environment, read once and checked: identity, where the
  * agent listens, and how long to wait for it after it went away.
  */
-import { StorageError } from '../shared/base/errors.ts';
-import type { MesosTarget } from '../shared/node/mesos-connection.ts';
+import { readFileSync } from 'node:fs';
+import { describeError, invalidField, StorageError } from '../shared/base/errors.ts';
+import type { MesosTarget, TlsSettings } from '../shared/node/mesos-connection.ts';
 
 export interface MesosEnvironment {
   readonly frameworkId: string;
@@ -19,9 +20,14 @@ export interface MesosEnvironment {
   readonly shutdownGraceMs: number;
   /** Secret: proves to the agent who we are. */
   readonly token: string | null;
+  /** For an agent that speaks TLS; null: what the system trusts. */
+  readonly tls: TlsSettings | null;
   /** The sandbox, where the persistent volumes appear. */
   readonly sandbox: string;
 }
+
+/** Not for the processes that the executor starts: they have nothing to say to the agent. */
+export const SECRET_VARIABLES: readonly string[] = ['MESOS_EXECUTOR_AUTHENTICATION_TOKEN'];
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -40,6 +46,7 @@ export function readMesosEnvironment(variables: Variables): MesosEnvironment {
     resubscribeWithinMs: duration(variables, 'MESOS_SUBSCRIPTION_BACKOFF_MAX', 2_000),
     shutdownGraceMs: duration(variables, 'MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD', 5_000),
     token: variables['MESOS_EXECUTOR_AUTHENTICATION_TOKEN'] ?? null,
+    tls: tlsOf(variables),
     sandbox: variables['MESOS_SANDBOX'] ?? required(variables, 'MESOS_DIRECTORY'),
   };
 }
@@ -62,6 +69,25 @@ function targetOf(variables: Variables): MesosTarget {
   }
   const isTls = ['1', 'true'].includes(variables['LIBPROCESS_SSL_ENABLED'] ?? '');
   return { origin: `${isTls ? 'https' : 'http'}://${endpoint}`, path, socketPath: null };
+}
+
+/** The files that libprocess itself is told of, by the agent or by the operator's settings. */
+function tlsOf(variables: Variables): TlsSettings | null {
+  const read = (name: string): string | null => {
+    const path = variables[name];
+    if (path === undefined || path === '') return null;
+    try {
+      return readFileSync(path, 'utf8');
+    } catch (error) {
+      throw invalidField(name, path, describeError(error));
+    }
+  };
+  const ca = read('LIBPROCESS_SSL_CA_FILE');
+  const cert = read('LIBPROCESS_SSL_CERT_FILE');
+  const key = read('LIBPROCESS_SSL_KEY_FILE');
+  if (ca === null && (cert === null || key === null)) return null;
+  // A certificate without its key is of no use.
+  return cert === null || key === null ? { ca, cert: null, key: null } : { ca, cert, key };
 }
 
 function required(variables: Variables, name: string): string {

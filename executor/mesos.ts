@@ -130,6 +130,7 @@ class AgentLine implements MesosExecutor {
       target: environment.target,
       contentType: this.#contentType,
       headers,
+      tls: environment.tls,
       clock,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       answerTimeoutMs: ANSWER_TIMEOUT_MS,

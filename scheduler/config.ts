@@ -2,12 +2,12 @@
  * Command line and environment → a frozen `Config`. Every setting has an environment variable, because
  * Marathon deploys with those; the command line wins. `docs/operations.md` lists them all.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import yargs from 'yargs';
-import { describeError, invalidField } from '../shared/base/errors.ts';
+import { invalidField } from '../shared/base/errors.ts';
 import type { LogLevel } from '../shared/ports.ts';
 import type { CapacityHookSettings } from './capacity-hook.ts';
+import { type MasterAccess, readMasterAccess } from './master-access.ts';
 
 export interface Config {
   readonly clusterName: string;
@@ -16,7 +16,8 @@ export interface Config {
   readonly contentType: 'protobuf' | 'json';
   /** Forget the framework id: Mesos has removed that framework, and the operator wants a new one. */
   readonly isNewFramework: boolean;
-  readonly credentials: { readonly principal: string; readonly secret: string } | null;
+  /** How the master is convinced of who we are, and TLS to it. */
+  readonly access: MasterAccess;
   readonly stateDirectory: string;
   readonly role: string;
   readonly principal: string;
@@ -51,6 +52,8 @@ export interface Config {
   readonly expandAtRatio: number;
   readonly fullAtRatio: number;
   readonly expandCooldownMs: number;
+  /** 0: no expansion because of a forecast. */
+  readonly expandLeadMs: number;
   /** Attaches disks when offers have none; null: there is no hook. */
   readonly capacityHook: CapacityHookSettings | null;
   readonly overcommitRatio: number;
@@ -75,6 +78,15 @@ export function readConfig(
       role: { type: 'string', describe: 'Mesos role that reserves the disks' },
       principal: { type: 'string', describe: 'Mesos principal' },
       'secret-file': { type: 'string', describe: 'File with the secret of the principal' },
+      'credential-file': { type: 'string', describe: 'File with principal and secret' },
+      'auth-command': { type: 'string', describe: 'Command that prints headers for the master' },
+      'auth-module': { type: 'string', describe: 'Module that exports headers() for the master' },
+      'master-ca-file': {
+        type: 'string',
+        describe: 'Authorities (PEM) that masters are signed by',
+      },
+      'master-cert-file': { type: 'string', describe: 'Our certificate (PEM) for masters' },
+      'master-key-file': { type: 'string', describe: 'Its key (PEM)' },
       user: { type: 'string', describe: 'Unix user of the executors' },
       host: { type: 'string', describe: 'Address to listen on' },
       'advertise-host': { type: 'string', describe: 'Host by which executors reach us' },
@@ -98,14 +110,21 @@ export function readConfig(
 
   const read = new SettingReader(given as Readonly<Record<string, unknown>>, environment);
   const host = read.text('host', 'HOST_LISTEN', '0.0.0.0');
-  const principal = read.text('principal', 'PRINCIPAL', 'cistern');
-  const secret = readSecret(read.optionalText('secret-file', 'SECRET_FILE'), environment);
+  const access = readMasterAccess(
+    (option, variable) => read.optionalText(option, variable),
+    environment['CISTERN_SECRET'] ?? null,
+  );
+  const principal = read.text('principal', 'PRINCIPAL', access.principal ?? 'cistern');
+  if (access.principal !== null && access.principal !== principal) {
+    // Mesos refuses a framework whose principal is not the authenticated one.
+    throw invalidField('principal', principal, `"${access.principal}", as in the credential file`);
+  }
   return Object.freeze({
     clusterName: read.text('name', 'NAME', 'cistern'),
     masters: read.masters(),
     contentType: read.word('content-type', 'CONTENT_TYPE', ['protobuf', 'json'] as const),
     isNewFramework: given['new-framework-id'] === true,
-    credentials: secret === null ? null : { principal, secret },
+    access,
     stateDirectory: read.text('state-dir', 'STATE_DIR', join(process.cwd(), 'cistern-state')),
     role: read.text('role', 'ROLE', 'cistern'),
     principal,
@@ -141,6 +160,7 @@ export function readConfig(
     expandAtRatio: read.number('', 'EXPAND_AT_PERCENT', 80, 1, 99) / 100,
     fullAtRatio: read.number('', 'FULL_AT_PERCENT', 95, 2, 99) / 100,
     expandCooldownMs: read.number('', 'EXPAND_COOLDOWN_SECONDS', 60, 0, 1e6) * 1000,
+    expandLeadMs: read.number('', 'EXPAND_LEAD_HOURS', 24, 0, 10_000) * 3_600_000,
     capacityHook: readCapacityHook(read),
     overcommitRatio: read.number('', 'OVERCOMMIT_RATIO', 10, 0.1, 1000),
     logLevel: read.word('log-level', 'LOG_LEVEL', ['info', 'error', 'warn', 'debug'] as const),
@@ -160,19 +180,6 @@ function readCapacityHook(read: SettingReader): CapacityHookSettings | null {
     deadlineMs: read.number('', 'CAPACITY_HOOK_DEADLINE_SECONDS', 60, 1, 3600) * 1000,
     isDryRun: read.word('', 'CAPACITY_HOOK_DRY_RUN', ['off', 'on'] as const) === 'on',
   };
-}
-
-/** A file keeps the secret out of the process list and of Marathon's environment. */
-function readSecret(
-  file: string | null,
-  environment: Readonly<Record<string, string | undefined>>,
-): string | null {
-  if (file === null) return environment['CISTERN_SECRET'] ?? null;
-  try {
-    return readFileSync(file, 'utf8').trim();
-  } catch (error) {
-    throw invalidField('--secret-file (CISTERN_SECRET_FILE)', file, describeError(error));
-  }
 }
 
 /** Looks a setting up on the command line, then as `CISTERN_…`, then takes the default. */

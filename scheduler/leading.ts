@@ -56,7 +56,8 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
   const mesos: MesosScheduler = createMesosScheduler({
     masters: config.masters,
     contentType: config.contentType === 'json' ? JSON_TYPE : PROTOBUF_TYPE,
-    credentials: config.credentials,
+    authorization: config.access.authorization,
+    tls: config.access.tls,
     mayConnect: () => scheduler.confirmLeadership(),
     onEvent: (event) => {
       scheduler.post({ kind: 'mesos', event });

@@ -18,8 +18,15 @@ import {
   MesosBackoff,
   MesosConnection,
   type MesosTarget,
+  type TlsSettings,
 } from '../shared/node/mesos-connection.ts';
 import type { Clock, Log, Random, Timer } from '../shared/ports.ts';
+import {
+  type Authorization,
+  canRefresh,
+  createHeaderProvider,
+  type HeaderProvider,
+} from './master-access.ts';
 import { EventQueue } from './mesos-event-queue.ts';
 import { masterTarget, redirectTarget } from './mesos-masters.ts';
 
@@ -27,8 +34,9 @@ export interface MesosSchedulerOptions {
   /** `host:port`, `http://host:port` or `https://…`; or a function that finds them (ZooKeeper). */
   readonly masters: readonly string[] | (() => Promise<readonly string[]>);
   readonly contentType: ContentType;
-  /** HTTP Basic, the authenticator that Mesos itself has; null for a master that asks for none. */
-  readonly credentials: { readonly principal: string; readonly secret: string } | null;
+  readonly authorization: Authorization;
+  /** For masters at `https:` addresses. */
+  readonly tls?: TlsSettings | null;
   /**
    * Asked before each attempt to subscribe, which throws out whoever is subscribed as the same framework: rejects
    * when another scheduler may be. Missing: nobody else ever is.
@@ -107,6 +115,9 @@ class Subscriber implements MesosScheduler {
   readonly #timing: MesosTiming;
   readonly #backoff: MesosBackoff;
   readonly #events: EventQueue;
+  readonly #authorization: HeaderProvider;
+  /** Headers were fetched again after a 401, and no subscription has come about since. */
+  #isRefreshed = false;
   #wish: Wish | null = null;
   #frameworkId: string | null = null;
   #attempt: Attempt | null = null;
@@ -122,6 +133,7 @@ class Subscriber implements MesosScheduler {
       baseMs: this.#timing.backoffMsBase,
       maxMs: this.#timing.backoffMsMax,
     });
+    this.#authorization = createHeaderProvider(options.authorization, options.clock);
     this.#events = new EventQueue(options.onEvent, (reason) => this.#drop(reason));
   }
 
@@ -170,6 +182,7 @@ class Subscriber implements MesosScheduler {
     }
     const { status, message } = answer;
     this.#options.log('warn', 'Mesos refused a call', { type, status, message });
+    if (status === 401) this.#authorization.forget();
     // 400 and 403: this subscription is gone or another took its place; a 503 comes from a master that no
     // longer leads. Sending the same again could only be wrong.
     this.#drop(`call ${type} was refused with ${status}: ${message}`);
@@ -182,8 +195,10 @@ class Subscriber implements MesosScheduler {
       if (target === null) this.#retryLater('no master is known');
       else await this.#tryMaster(target, [`${target.origin}${target.path}`]);
     } catch (error) {
-      // Finding the masters failed, or one of them has an address that is none.
-      this.#retryLater(describeError(error));
+      // Finding the masters or our headers failed, or a master has an address that is none.
+      const reason = describeError(error);
+      if (!this.#isStopped) this.#options.onDisconnected(reason);
+      this.#retryLater(reason);
     }
   }
 
@@ -212,7 +227,9 @@ class Subscriber implements MesosScheduler {
   async #tryMaster(target: MesosTarget, visited: readonly string[]): Promise<void> {
     await this.#options.mayConnect?.();
     if (this.#isStopped) return;
-    const attempt = this.#begin(target);
+    const headers = await this.#authorization.headers();
+    if (this.#isStopped) return;
+    const attempt = this.#begin(target, headers);
     const answer = await attempt.connection.subscribe(this.#subscribeCall(), {
       onRecord: (record) => this.#onRecord(attempt, record),
       onEnd: (reason) => {
@@ -246,12 +263,13 @@ class Subscriber implements MesosScheduler {
     });
   }
 
-  #begin(target: MesosTarget): Attempt {
-    const { contentType, clock } = this.#options;
+  #begin(target: MesosTarget, headers: HeaderFields): Attempt {
+    const { contentType, clock, tls = null } = this.#options;
     const connection = new MesosConnection({
       target,
       contentType,
-      headers: this.#authorization(),
+      headers,
+      tls,
       clock,
       connectTimeoutMs: this.#timing.connectTimeoutMs,
       answerTimeoutMs: this.#timing.answerTimeoutMs,
@@ -266,13 +284,6 @@ class Subscriber implements MesosScheduler {
     this.#attempt?.connection.close();
     this.#attempt = attempt;
     return attempt;
-  }
-
-  #authorization(): HeaderFields {
-    const { credentials } = this.#options;
-    if (credentials === null) return {};
-    const pair = `${credentials.principal}:${credentials.secret}`;
-    return { authorization: `Basic ${Buffer.from(pair, 'utf8').toString('base64')}` };
   }
 
   #subscribeCall(): Buffer {
@@ -312,6 +323,13 @@ class Subscriber implements MesosScheduler {
       this.#abandon(attempt, text);
       return;
     }
+    // A token that ran out: another one is fetched, once.
+    if (status === 401 && canRefresh(this.#options.authorization) && !this.#isRefreshed) {
+      this.#isRefreshed = true;
+      this.#authorization.forget();
+      this.#abandon(attempt, text);
+      return;
+    }
     this.#events.push({ type: 'ERROR', error: { message: text } });
     this.#stop(text);
   }
@@ -342,6 +360,7 @@ class Subscriber implements MesosScheduler {
       seconds !== undefined && seconds > 0 ? seconds * 1000 : HEARTBEAT_MS_DEFAULT;
     attempt.connection.setSilenceLimit(heartbeatMs * this.#timing.heartbeatsMissed);
     attempt.isSubscribed = true;
+    this.#isRefreshed = false;
     this.#frameworkId = event.subscribed?.framework_id.value ?? this.#frameworkId;
     this.#options.log('info', 'subscribed to Mesos', {
       master: attempt.target.origin,

@@ -25,11 +25,20 @@ export interface MesosTarget {
 
 export type HeaderFields = Readonly<Record<string, string>>;
 
+/** PEM texts. null: the authorities that the system trusts; no certificate of our own. */
+export interface TlsSettings {
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
+}
+
 export interface MesosConnectionOptions {
   readonly target: MesosTarget;
   readonly contentType: MesosContentType;
   /** Sent with every request (authorization). */
   readonly headers: HeaderFields;
+  /** For `https:` targets. */
+  readonly tls?: TlsSettings | null;
   readonly clock: Clock;
   /** A host that does not answer the TCP (and TLS) handshake within this is taken for dead. */
   readonly connectTimeoutMs: number;
@@ -79,7 +88,7 @@ export class MesosConnection {
     this.#options = options;
     this.#silenceMs = options.answerTimeoutMs;
     const common = {
-      connect: { timeout: options.connectTimeoutMs },
+      connect: { timeout: options.connectTimeoutMs, ...tlsOptions(options.tls ?? null) },
       headersTimeout: options.answerTimeoutMs,
       ...(options.target.socketPath === null ? {} : { socketPath: options.target.socketPath }),
     };
@@ -221,6 +230,14 @@ export class MesosConnection {
     response.body.on('error', () => undefined);
     response.body.destroy();
   }
+}
+
+function tlsOptions(tls: TlsSettings | null): { ca?: string; cert?: string; key?: string } {
+  return {
+    ...(tls === null || tls.ca === null ? {} : { ca: tls.ca }),
+    ...(tls === null || tls.cert === null ? {} : { cert: tls.cert }),
+    ...(tls === null || tls.key === null ? {} : { key: tls.key }),
+  };
 }
 
 /**

@@ -148,7 +148,7 @@ describe('mesos clients: the recorded refusals', function () {
     const client = createMesosScheduler({
       masters: [server.address],
       contentType: contentType as typeof JSON_TYPE,
-      credentials: null,
+      authorization: { kind: 'none' },
       onEvent: (event) => {
         events.push(event);
         return undefined;

@@ -130,7 +130,7 @@ describe('mesos clients: the recorded streams', function () {
       const client = createMesosScheduler({
         masters: [server.address],
         contentType,
-        credentials: null,
+        authorization: { kind: 'none' },
         onEvent: (event) => {
           events.push(comparable(event));
           return undefined;

@@ -17,6 +17,7 @@ import {
 } from '../../../scheduler/core/mesos/framework.ts';
 import type { DiskRecord } from '../../../scheduler/core/records.ts';
 import type { Now, State } from '../../../scheduler/core/state.ts';
+import type { Authorization } from '../../../scheduler/master-access.ts';
 import {
   createMesosScheduler,
   type MesosScheduler,
@@ -25,6 +26,7 @@ import {
 import type { ContentType } from '../../../shared/mesos/codec.ts';
 import type { SchedulerCall, SchedulerEvent } from '../../../shared/mesos/scheduler-messages.ts';
 import { systemClock } from '../../../shared/node/clock.ts';
+import type { TlsSettings } from '../../../shared/node/mesos-connection.ts';
 import { systemRandom } from '../../../shared/node/random.ts';
 import { CLUSTER_ID, OPTIONS } from '../../unit/offers/scenario.ts';
 
@@ -37,7 +39,8 @@ export interface ShellOptions {
   readonly store?: Map<string, string>;
   readonly term?: number;
   readonly timing?: Partial<MesosTiming>;
-  readonly credentials?: { readonly principal: string; readonly secret: string };
+  readonly authorization?: Authorization;
+  readonly tls?: TlsSettings;
   /** The process dies (for Mesos) right before its first ACCEPT leaves: facts are committed. */
   readonly diesAtAccept?: boolean;
   /** Right before a call leaves. */
@@ -85,7 +88,8 @@ export class Shell {
     this.#mesos = createMesosScheduler({
       masters: options.masters,
       contentType: options.contentType ?? 'application/x-protobuf',
-      credentials: options.credentials ?? null,
+      authorization: options.authorization ?? { kind: 'none' },
+      tls: options.tls ?? null,
       onEvent: (event) => {
         this.events.push(event);
         this.#perform(onMesosEvent(this.state, event, this.now));

@@ -46,7 +46,7 @@ describe('mesos client: masters that behave badly', function () {
     client = createMesosScheduler({
       masters,
       contentType: 'application/json',
-      credentials: null,
+      authorization: { kind: 'none' },
       onEvent: (event) => {
         events.push(event);
         return undefined;

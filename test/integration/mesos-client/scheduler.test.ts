@@ -145,10 +145,14 @@ describe('mesos client: against the stand-in', function () {
 
   it('wrong secret: stops with a clear message; the right one works', async () => {
     world = await World.start({ credentials: { cistern: 'right' } });
-    const wrong = world.shell({ credentials: { principal: 'cistern', secret: 'wrong' } });
+    const wrong = world.shell({
+      authorization: { kind: 'basic', principal: 'cistern', secret: 'wrong' },
+    });
     await until('abdicated', () => wrong.abdications.length > 0);
     expect(wrong.abdications[0]).to.match(/HTTP 401/);
-    const right = world.shell({ credentials: { principal: 'cistern', secret: 'right' } });
+    const right = world.shell({
+      authorization: { kind: 'basic', principal: 'cistern', secret: 'right' },
+    });
     await until('subscribed', () => right.state.mesos.isSubscribed);
   });
 

@@ -80,6 +80,7 @@ describe('mesos environment: of an executor', () => {
       resubscribeWithinMs: 2000,
       shutdownGraceMs: 6000,
       token: null,
+      tls: null,
       sandbox: '/sandbox',
     });
   });
