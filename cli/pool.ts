@@ -5,6 +5,7 @@ import type { PoolView } from '../shared/model/api-views.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
 import { usageError } from './failures.ts';
 import { formatAge, formatCapacityBar, formatPgs, formatRatio } from './figures.ts';
+import { describeFuture, describeHook } from './pool-forecast.ts';
 import { readBound, readRatio, readSeconds } from './quantities.ts';
 import { renderFacts, renderTable } from './table.ts';
 
@@ -116,6 +117,10 @@ function renderPool(cli: Cli, pool: PoolView): string {
       ['Replicas', `${pool.defaultReplicas} by default, each on its own ${pool.failureDomain}`],
       ['Expansion', expansion],
       ['Last expansion', last],
+      ['Forecast', describeFuture(pool)],
+      ...(pool.capacityHook === null
+        ? []
+        : [['Capacity hook', describeHook(pool.capacityHook, cli.now)] as const]),
       ['Full at', formatRatio(pool.fullAtRatio)],
       [
         'Claims at once',

@@ -3,7 +3,13 @@
  * about it; then capacity, placement groups, I/O, jobs, and the nodes, those in trouble on top.
  */
 import { formatBytes, formatDuration } from '../shared/base/units.ts';
-import type { ClusterView, DiskView, JobView, NodeView } from '../shared/model/api-views.ts';
+import type {
+  ClusterView,
+  DiskView,
+  JobView,
+  NodeView,
+  PoolView,
+} from '../shared/model/api-views.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
 import {
   colorState,
@@ -17,6 +23,7 @@ import {
   plural,
   reasonLines,
 } from './figures.ts';
+import { describeSoonFull } from './pool-forecast.ts';
 import { renderFacts, renderTable } from './table.ts';
 
 /** Rows above and below the lists: title, facts, headings, prompt. */
@@ -36,18 +43,19 @@ export function addStatusCommand(parser: GlobalArgv): GlobalArgv {
 }
 
 async function showStatus(cli: Cli): Promise<undefined> {
-  const [cluster, nodes, disks, jobs] = await Promise.all([
+  const [cluster, nodes, disks, jobs, pools] = await Promise.all([
     cli.api.get<ClusterView>('/cluster'),
     cli.api.get<readonly NodeView[]>('/nodes'),
     cli.api.get<readonly DiskView[]>('/disks'),
     cli.api.get<readonly JobView[]>('/jobs'),
+    cli.api.get<readonly PoolView[]>('/pools'),
   ]);
   const running = jobs.filter((job) => job.state === 'running');
   cli.show({ cluster, nodes, disks, jobs: running }, () =>
     [
       ...renderHealth(cli, cluster),
       '',
-      renderSums(cli, cluster),
+      renderSums(cli, cluster, pools),
       ...renderJobs(cli, running),
       ...renderNodes(cli, nodes, disks),
     ].join('\n'),
@@ -68,7 +76,7 @@ function renderHealth(cli: Cli, cluster: ClusterView): readonly string[] {
   return lines;
 }
 
-function renderSums(cli: Cli, cluster: ClusterView): string {
+function renderSums(cli: Cli, cluster: ClusterView, pools: readonly PoolView[]): string {
   const { colors } = cli.terminal;
   const { capacity } = cluster;
   const bytes = [
@@ -83,6 +91,7 @@ function renderSums(cli: Cli, cluster: ClusterView): string {
         `${formatCapacityBar(capacity, BAR_WIDTH)} ${formatRatio(capacity.usedRatio)} used`,
       ],
       ['', bytes.join(', ')],
+      ...describeSoonFull(pools).map((future) => ['Forecast', future] as const),
       [
         'Volumes',
         `${plural(cluster.volumeCount, 'volume')}, ${cluster.attachedCount} attached, ${formatBytes(capacity.provisionedBytes)} promised`,

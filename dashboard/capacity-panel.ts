@@ -86,8 +86,19 @@ function PoolFacts({ pool }: { pool: PoolView }): Markup {
     <div><dt>Pool</dt><dd>${pool.name}${pool.isFull && html` <span class="tag tone-bad">full</span>`}</dd></div>
     <div><dt>Replicas</dt><dd>${pool.defaultReplicas}, each on its own ${pool.failureDomain}</dd></div>
     <div><dt>Expansion</dt><dd>${pool.isAutoExpand ? `by itself from ${formatRatio(pool.expandAtRatio)}${most}` : 'switched off'}</dd></div>
+    <div><dt>Forecast</dt><dd title=${pool.forecast?.basis ?? ''}>${describeForecast(pool)}</dd></div>
     <div><dt>Evenness</dt><dd>every disk within ${(pool.fillDeviationRatio * 100).toFixed(1)} % of the mean</dd></div>
   </dl>`;
+}
+
+/** The basis is the title of where it is shown. */
+function describeForecast({ forecast }: PoolView): string {
+  if (forecast === null) return 'too few samples yet';
+  if (forecast.fullInSeconds === null) return 'does not become fuller';
+  const days = forecast.fullInSeconds / 86_400;
+  return days < 2
+    ? `full in ${Math.round(days * 24)} hours`
+    : `full in ${Math.round(days).toLocaleString('en-US')} days`;
 }
 
 function PoolRow({ pool }: { pool: PoolView }): Markup {
@@ -103,5 +114,6 @@ function describePool(pool: PoolView): string {
     : 'does not expand by itself';
   const even = `fill within ${(pool.fillDeviationRatio * 100).toFixed(1)} % of the mean`;
   const full = pool.isFull ? 'FULL: new data is refused · ' : '';
-  return `${full}${pool.diskIds.length} disks, ${pool.defaultReplicas} replicas · ${expansion} · ${even}`;
+  const future = describeForecast(pool);
+  return `${full}${future} · ${pool.diskIds.length} disks, ${pool.defaultReplicas} replicas · ${expansion} · ${even}`;
 }

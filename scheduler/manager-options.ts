@@ -42,6 +42,7 @@ export function managerOptions(
     expandAtRatio: config.expandAtRatio,
     fullAtRatio: config.fullAtRatio,
     expandCooldownMs: config.expandCooldownMs,
+    expandLeadMs: config.expandLeadMs,
     capacityHook: config.capacityHook,
     overcommitRatio: config.overcommitRatio,
     controlAddress: `${config.advertisedHost}:${port}`,

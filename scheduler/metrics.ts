@@ -5,9 +5,11 @@
  * bounded by configuration (nodes, disks, pools), or are cut off (volumes).
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { CapacityView, IoView } from '../shared/model/api-views.ts';
+import type { CapacityView, IoView, PoolView } from '../shared/model/api-views.ts';
 import type { ManagerPort } from './api/manager-port.ts';
 
+/** Longer is no forecast any more. */
+const FORECAST_SECONDS_MAX = 10 * 365 * 86_400;
 /** Attached volumes with series of their own; the sums over all are always there. */
 const VOLUMES_MAX = 500;
 /** From a read out of memory (a millisecond) to an attach that waits its default (15 s) and longer. */
@@ -172,6 +174,7 @@ function addCapacity(registry: Registry, manager: ManagerPort): void {
     manager,
     read: () => manager.pools().map((pool) => [{ pool: pool.name }, pool.fillDeviationRatio]),
   });
+  addGrowth(registry, manager);
   addGauge(registry, {
     name: 'cistern_pgs_count',
     help: 'Placement groups by state',
@@ -184,6 +187,37 @@ function addCapacity(registry: Registry, manager: ManagerPort): void {
         [{ pool: name, state: 'misplaced' }, pgs.misplaced],
         [{ pool: name, state: 'unavailable' }, pgs.unavailable],
       ]),
+  });
+}
+
+/** Where pools are going, and whether the capacity hook does what it should. */
+function addGrowth(registry: Registry, manager: ManagerPort): void {
+  const add = (name: string, help: string, read: (pool: PoolView) => number | null) =>
+    addGauge(registry, {
+      name,
+      help,
+      labelNames: ['pool'],
+      manager,
+      read: () => manager.pools().map((pool) => [{ pool: pool.name }, read(pool)]),
+    });
+  add(
+    'cistern_pool_growth_bytes',
+    'Growth a day, by the forecast; none: too few samples',
+    (pool) => {
+      return pool.forecast?.bytesPerDay ?? null;
+    },
+  );
+  add('cistern_pool_full_in_seconds', 'Forecast until writes are refused; none: not', (pool) => {
+    const seconds = pool.forecast?.fullInSeconds ?? null;
+    return seconds === null ? null : Math.min(seconds, FORECAST_SECONDS_MAX);
+  });
+  add('cistern_capacity_hook_failures_count', 'Attempts in a row that got no disks', (pool) => {
+    const { capacityHook: hook } = pool;
+    if (hook === null) return null;
+    return hook.state === 'waiting' ? hook.attempts : Math.max(0, hook.attempts - 1);
+  });
+  add('cistern_capacity_hook_disks_count', 'Disks the hook was asked for within a day', (pool) => {
+    return pool.capacityHook?.disksToday ?? null;
   });
 }
 

@@ -14,6 +14,8 @@ import type {
   PgCounts,
   PgView,
   PoolView,
+  ForecastView,
+  CapacityHookView,
   UninstallView,
   UpgradeView,
   VolumeView,
@@ -153,6 +155,27 @@ const disk = viewSchema<DiskView>('Disk', {
   taskId: nullable(text),
 });
 
+const forecast = viewSchema<ForecastView>('Forecast', {
+  bytesPerDay: number,
+  fullInSeconds: described(nullable(number), 'Until writes are refused; null: not as things are'),
+  sampleCount: count,
+  spanSeconds: number,
+  basis: described(text, 'What it is made of'),
+  leadSeconds: described(number, 'A pool that is full sooner is expanded; 0: it is not'),
+});
+
+const capacityHook = viewSchema<CapacityHookView>('CapacityHook', {
+  state: oneOf(['idle', 'asked', 'promised', 'waiting']),
+  key: described(text, 'The same for every attempt to get the same disks'),
+  diskCount: count,
+  attempts: count,
+  askedAt: time,
+  nextAt: described(nullable(time), 'Not asked again before'),
+  message: described(text, 'What it said, or why it failed'),
+  disksToday: count,
+  disksPerDay: count,
+});
+
 const pool = viewSchema<PoolView>('Pool', {
   name: text,
   tier: nullableOneOf(tiers),
@@ -172,6 +195,8 @@ const pool = viewSchema<PoolView>('Pool', {
   claimPerNode: nullable(count),
   claimNodes: nullable(count),
   lastExpandAt: nullable(time),
+  forecast: nullable(ref('Forecast')),
+  capacityHook: nullable(ref('CapacityHook')),
   fillDeviationRatio: number,
 });
 
@@ -365,6 +390,8 @@ export const VIEW_SCHEMAS: readonly JsonSchema[] = [
   cluster,
   node,
   disk,
+  forecast,
+  capacityHook,
   pool,
   pg,
   attachment,

@@ -9,6 +9,7 @@ import type { CapacityView } from '../../shared/model/api-views.ts';
 import type { NodeReport } from '../../shared/model/node-report.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
+import { missingByForecast, takeSample } from './forecast.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
 import { isNodeMapped } from './map.ts';
 import { memberCount } from './members.ts';
@@ -32,8 +33,16 @@ export function superviseCapacity(state: State, now: Now): void {
   state.work.nextCapacityAtMs = now.ms + CAPACITY_INTERVAL_MS;
   for (const pool of state.facts.pools.values()) {
     superviseFull(state, pool, now);
+    sample(state, state.facts.pools.get(pool.name), now);
     superviseExpansion(state, state.facts.pools.get(pool.name), now);
   }
+}
+
+/** A manager that starts has not heard of all disks yet: what they hold would be missing. */
+function sample(state: State, pool: PoolRecord, now: Now): void {
+  const disks = countedDisks(state, pool.name);
+  if (disks.length === 0 || disks.some((disk) => !state.disks.has(disk.id))) return;
+  takeSample(state, pool, capacityOf(state, pool, disks, 0).usedBytes, now);
 }
 
 /** After a report: a disk at the limit is acted upon at once, not at the next look. */
@@ -163,7 +172,13 @@ function disksNeeded(state: State, pool: PoolRecord, serving: readonly DiskRecor
   if (usedBytes / (rawBytes + comingBytes) < pool.expandAtRatio) {
     const fullest = fullestByPlan(state, pool);
     const isUneven = fullest !== null && fullest.ratio > usedRatio + UNEVEN_RATIO;
-    if (!isUneven || comingBytes > 0) return { count: 0, usedRatio, fact };
+    if (!isUneven || comingBytes > 0) {
+      const fill = { usedBytes, rawBytes: rawBytes + comingBytes };
+      const forecast = missingByForecast(state, pool, fill);
+      if (forecast === null) return { count: 0, usedRatio, fact };
+      const more = Math.ceil((forecast.bytes * serving.length) / rawBytes);
+      return { count: Math.max(1, more), usedRatio, fact: forecast.fact };
+    }
     const planned = `disk ${formatDisk(fullest.disk)} of pool "${pool.name}" is to hold ${percent(fullest.ratio)} of its size, ${threshold}`;
     return { count: 1, usedRatio, fact: planned };
   }
@@ -316,7 +331,13 @@ function whyNoDisk(state: State, pool: PoolRecord): string {
 }
 
 /** For conditions that last: one event (a warning) while nothing else of the kind was said of the pool for long. */
-export function sayOnce(state: State, pool: PoolRecord, kind: string, message: string, now: Now): void {
+export function sayOnce(
+  state: State,
+  pool: PoolRecord,
+  kind: string,
+  message: string,
+  now: Now,
+): void {
   const key = `${kind} ${pool.name}`;
   const last = state.work.saidAtMs.get(key);
   if (last !== undefined && now.ms - last < REPEAT_MS) return;

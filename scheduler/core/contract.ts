@@ -164,6 +164,8 @@ export interface ManagerOptions {
   readonly expandAtRatio: number;
   readonly fullAtRatio: number;
   readonly expandCooldownMs: number;
+  /** A pool that would be full within this is expanded before it reaches `expandAtRatio`; 0 or missing: not. */
+  readonly expandLeadMs?: number;
   /** What attaches disks when offers have none (capacity-hook.ts); null or missing: nothing does. */
   readonly capacityHook?: CapacityHookOptions | null;
   /** Thin volumes may add up to this many times the pool's usable capacity. */

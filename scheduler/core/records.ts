@@ -222,11 +222,16 @@ export interface PoolRecord {
   readonly expandCooldownMs: number;
   readonly isAutoExpand: boolean;
   readonly lastExpandAtMs: number;
+  /** Used bytes, hour by hour, oldest first (forecast.ts); missing before the first. */
+  readonly usage?: readonly UsageSample[];
   /** The last request to the capacity hook (capacity-hook.ts); null or missing before the first. */
   readonly hook?: HookRecord | null;
   /** A disk is at the hard limit: allocating writes to the pool's volumes get ENOSPC. */
   readonly isFull: boolean;
 }
+
+/** Wall time in milliseconds, and bytes that were used then. */
+export type UsageSample = readonly [atMs: number, usedBytes: number];
 
 /** See capacity-hook.ts. Times are wall time. */
 export interface HookRecord {

@@ -70,6 +70,16 @@ export type IoCounters = Pick<
   'generation' | 'readOps' | 'writeOps' | 'readBytes' | 'writeBytes' | 'readMicros' | 'writeMicros'
 >;
 
+/** How fast a pool fills, and what that is made of (forecast.ts). */
+export interface PoolTrend {
+  /** 0 or less: it does not become fuller. */
+  readonly bytesPerDay: number;
+  readonly sampleCount: number;
+  readonly spanMs: number;
+  /** It grew faster then than before. */
+  readonly isOfLastDay: boolean;
+}
+
 /** Counters of an attachment as reported at one time on the manager's clock. */
 export interface IoPoint {
   readonly atMs: number;
@@ -128,6 +138,8 @@ export interface Work {
   applyTurn: NodeId | null;
   /** Disks with a growth on record (growth.ts): at most one. */
   readonly growing: Set<DiskId>;
+  /** Growth of each pool (forecast.ts), made anew with every sample; null: too few samples. */
+  readonly forecasts: Map<string, PoolTrend | null>;
   /** When a disk whose growth led nowhere may be tried again. */
   readonly growAfterMs: Map<DiskId, number>;
   /** Offers that showed a stopped disk's volume as it was. */
@@ -188,6 +200,7 @@ export function createWork(): Work {
     nodeDistrust: new Map(),
     diskErrors: new Map(),
     applyTurn: null,
+    forecasts: new Map(),
     growing: new Set(),
     growAfterMs: new Map(),
     growAttempts: new Map(),

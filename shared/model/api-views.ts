@@ -127,6 +127,34 @@ export interface DiskView {
   readonly taskId: string | null;
 }
 
+/** When a pool will be full if it goes on as it did, and what that is made of. */
+export interface ForecastView {
+  /** 0 or less: it does not become fuller. */
+  readonly bytesPerDay: number;
+  /** Until writes that need new space are refused; null: not as things are. */
+  readonly fullInSeconds: number | null;
+  readonly sampleCount: number;
+  readonly spanSeconds: number;
+  /** One sentence: growth, span, samples. */
+  readonly basis: string;
+  /** A pool that will be full sooner than this is expanded; 0: a forecast alone is no reason. */
+  readonly leadSeconds: number;
+}
+
+/** The last request to the operator's capacity hook. */
+export interface CapacityHookView {
+  readonly state: 'idle' | 'asked' | 'promised' | 'waiting';
+  readonly key: string;
+  readonly diskCount: number;
+  readonly attempts: number;
+  readonly askedAt: string;
+  /** Not asked again before this; null: it may be. */
+  readonly nextAt: string | null;
+  readonly message: string;
+  readonly disksToday: number;
+  readonly disksPerDay: number;
+}
+
 export interface PoolView {
   readonly name: string;
   readonly tier: 'nvme' | 'ssd' | 'hdd' | null;
@@ -146,6 +174,10 @@ export interface PoolView {
   readonly claimPerNode: number | null;
   readonly claimNodes: number | null;
   readonly lastExpandAt: string | null;
+  /** null: too few samples yet; one is taken each hour. */
+  readonly forecast: ForecastView | null;
+  /** null: there is no hook, or it was never asked. */
+  readonly capacityHook: CapacityHookView | null;
   /** Largest distance of a disk's fill from the mean fill, as a ratio of the mean. */
   readonly fillDeviationRatio: number;
 }

@@ -1,6 +1,8 @@
 /** Why a pool is not green: room, expansion, and the placement groups in it. */
+import { formatDisk } from '../../../shared/base/ids.ts';
 import type { PoolView } from '../../../shared/model/api-views.ts';
 import { comingDisks, poolCapacity } from '../capacity.ts';
+import { findGrowing, GROW_MS_MAX } from '../growth.ts';
 import { findRunningJob } from '../jobs.ts';
 import type { PoolRecord } from '../records.ts';
 import { explainMesos } from './explain-mesos.ts';
@@ -56,7 +58,7 @@ export function explainRoom(scene: Scene, pool: PoolRecord): readonly Explanatio
         ...(job === null
           ? []
           : [{ subject: `j${job.id}`, message: job.reason, sinceMs: job.startedAtMs }]),
-        ...obstacles(scene),
+        ...obstacles(scene, pool),
       ],
       ...expansionOutlook(scene, pool),
     }),
@@ -64,13 +66,25 @@ export function explainRoom(scene: Scene, pool: PoolRecord): readonly Explanatio
 }
 
 /** Why Mesos gave no disk, as far as that is known. */
-function obstacles(scene: Scene) {
+function obstacles(scene: Scene, pool: PoolRecord) {
+  const { hook } = pool;
+  const failed =
+    hook?.state === 'waiting'
+      ? [{ subject: 'capacity hook', message: hook.message, sinceMs: hook.askedAtMs }]
+      : [];
   const facts = [...scene.state.mesos.passedOver].map(([hostname, why]) => ({
     subject: 'mesos',
     message: `Free disks on "${hostname}" were left: ${why}`,
     sinceMs: null,
   }));
-  return [...facts, ...causedBy(explainMesos(scene))];
+  return [...failed, ...facts, ...causedBy(explainMesos(scene))];
+}
+
+function hookOutlook({ hook }: PoolRecord): string {
+  if (hook === undefined || hook === null || hook.state === 'idle') return '';
+  if (hook.state === 'asked') return `; the capacity hook is asked for ${hook.count}`;
+  if (hook.state === 'promised') return `; the capacity hook promised some: ${hook.message}`;
+  return `; the capacity hook failed and is asked again at ${new Date(hook.nextAtMs).toISOString()}`;
 }
 
 function expansionOutlook({ state, now }: Scene, pool: PoolRecord): Outlook {
@@ -83,9 +97,21 @@ function expansionOutlook({ state, now }: Scene, pool: PoolRecord): Outlook {
       ...WAIT,
     };
   }
+  const growing = findGrowing(state);
+  if (growing !== null && growing.pool === pool.name) {
+    return {
+      next: `${formatDisk(growing.id)} is stopped for a moment to grow`,
+      ...deadline(
+        (growing.growth?.sinceMs ?? now.wallMs) + GROW_MS_MAX,
+        now,
+        'it is started again as it was at the next look',
+      ),
+      ...WAIT,
+    };
+  }
   if (wish !== undefined) {
     return {
-      next: `It is being expanded by ${wish.diskCount} disks as Mesos offers them`,
+      next: `It is being expanded by ${wish.diskCount} disks as Mesos offers them${hookOutlook(pool)}`,
       ...open('it depends on when Mesos offers disks that fit'),
       action: 'Add agents or disks, or delete data',
       command: null,

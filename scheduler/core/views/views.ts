@@ -17,6 +17,7 @@ import { isDiskServing, isNodeUp } from '../node-life.ts';
 import { addCounts, countFamily, pgState, pgsOf, servingSet } from '../pg-state.ts';
 import type { PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
+import { capacityHookView, forecastView } from './growth-views.ts';
 import { ioOf, sumIo } from './rates.ts';
 
 export function clusterView(state: State, now: Now): ClusterView {
@@ -155,6 +156,8 @@ function poolView(
     claimPerNode: pool.claimPerNode,
     claimNodes: pool.claimNodes,
     lastExpandAt: pool.lastExpandAtMs === 0 ? null : new Date(pool.lastExpandAtMs).toISOString(),
+    forecast: forecastView(state, pool),
+    capacityHook: capacityHookView(state, pool),
     fillDeviationRatio: fillDeviationRatio(state, pool.name),
   };
 }
