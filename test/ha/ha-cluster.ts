@@ -210,7 +210,7 @@ export class HaCluster {
     const pids = this.#all.filter((one) => one !== index).map((one) => this.pid(one));
     const ways = this.#places.flatMap(({ storeWays }) => storeWays);
     for (const way of ways) way.cut();
-    await sleep(2 * AWAY_MS);
+    await sleep(AWAY_MS);
     expectEqual('leader while the store is away', await this.findLeader(this.#all), null);
     for (const way of ways) way.mend();
     await this.untilAllServe();

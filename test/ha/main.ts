@@ -11,13 +11,13 @@ import { describeError, invalidField } from '../../shared/base/errors.ts';
 import { Prng } from '../../shared/base/prng.ts';
 import { sleep } from '../integration/cluster/harness.ts';
 import { type Failover, HaCluster, LEADER_FAULTS, type StoreServers } from './ha-cluster.ts';
-import { startZooKeeper } from './zookeeper-servers.ts';
+import { STORES } from './store-servers.ts';
 
 const USAGE = `Kills, pauses and cuts off the leading one of three schedulers under verified I/O.
 
   npm run ha -- [options]
 
-  --store NAME     zookeeper (default)
+  --store NAME     ${Object.keys(STORES).join(' or ')} (zookeeper)
   --rounds N       so often each: ${LEADER_FAULTS.join(', ')} (10)
   --seed N         draws their order and the moments (a new one, printed)
   --dir DIR        an empty directory for everything (one below /tmp)
@@ -27,10 +27,6 @@ const USAGE = `Kills, pauses and cuts off the leading one of three schedulers un
 const FAILOVER_MS_MAX = 10_000;
 /** Faults hit anything between a commit and the next report of a node. */
 const QUIET_MS_MAX = 4_000;
-
-const STORES: Readonly<Record<string, () => Promise<StoreServers>>> = {
-  zookeeper: startZooKeeper,
-};
 
 interface Settings {
   readonly start: () => Promise<StoreServers>;
