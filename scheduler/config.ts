@@ -54,8 +54,6 @@ export interface Config {
   readonly expandCooldownMs: number;
   /** 0: no expansion because of a forecast. */
   readonly expandLeadMs: number;
-  /** 0: no expansion because of a forecast. */
-  readonly expandLeadMs: number;
   /** Attaches disks when offers have none; null: there is no hook. */
   readonly capacityHook: CapacityHookSettings | null;
   readonly overcommitRatio: number;
@@ -162,7 +160,6 @@ export function readConfig(
     expandAtRatio: read.number('', 'EXPAND_AT_PERCENT', 80, 1, 99) / 100,
     fullAtRatio: read.number('', 'FULL_AT_PERCENT', 95, 2, 99) / 100,
     expandCooldownMs: read.number('', 'EXPAND_COOLDOWN_SECONDS', 60, 0, 1e6) * 1000,
-    expandLeadMs: read.number('', 'EXPAND_LEAD_HOURS', 24, 0, 10_000) * 3_600_000,
     expandLeadMs: read.number('', 'EXPAND_LEAD_HOURS', 24, 0, 10_000) * 3_600_000,
     capacityHook: readCapacityHook(read),
     overcommitRatio: read.number('', 'OVERCOMMIT_RATIO', 10, 0.1, 1000),
