@@ -18,6 +18,8 @@ import { addRecoverCommand } from './recover.ts';
 import { addRescueCommand } from './rescue.ts';
 import { addScrubCommand } from './scrub.ts';
 import { addStatusCommand } from './status.ts';
+import { addUninstallCommand } from './uninstall.ts';
+import { addUpgradeCommand } from './upgrade.ts';
 import { addVolumeCommand } from './volume.ts';
 
 /** Wider help is hard to read. */
@@ -85,6 +87,8 @@ function createParser(): GlobalArgv {
     addPgCommand,
     addJobCommand,
     addScrubCommand,
+    addUpgradeCommand,
+    addUninstallCommand,
     addEventsCommand,
     addRecoverCommand,
     addRescueCommand,

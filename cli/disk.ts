@@ -1,4 +1,4 @@
-/** `cistern disk …`: list, show, drain, activate, readmit. */
+/** `cistern disk …`: list, show, drain, replace, activate, readmit. */
 import { formatBytes } from '../shared/base/units.ts';
 import type { DiskView, JobView } from '../shared/model/api-views.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
@@ -49,6 +49,24 @@ export function addDiskCommand(parser: GlobalArgv): GlobalArgv {
         runAction<DiskArgs & { wait: boolean }>(drainDisk),
       )
       .command(
+        'replace <disk>',
+        'Replace a disk by another one of its node, then give it back to Mesos',
+        (one) =>
+          one
+            .positional('disk', DISK)
+            .option('with', {
+              type: 'string',
+              requiresArg: true,
+              describe: 'Only this place may take over: /mnt/b, mount:/mnt/b',
+            })
+            .option('wait', {
+              type: 'boolean',
+              default: false,
+              describe: 'Wait until the disk is given back, with progress',
+            }),
+        runAction<DiskArgs & { wait: boolean; with: string | undefined }>(replaceDisk),
+      )
+      .command(
         'activate <disk>',
         'Let a draining or failed disk hold data again',
         (one) => one.positional('disk', DISK),
@@ -60,7 +78,7 @@ export function addDiskCommand(parser: GlobalArgv): GlobalArgv {
         (one) => one.positional('disk', DISK),
         runAction<DiskArgs>(readmitDisk),
       )
-      .demandCommand(1, 'What about disks? list, show, drain, activate or readmit'),
+      .demandCommand(1, 'What about disks? list, show, drain, replace, activate or readmit'),
   );
 }
 
@@ -150,6 +168,30 @@ async function drainDisk(
   );
   const ended = await watchJob(cli, job.id);
   cli.show({ disk, job: ended }, () => `Draining disk ${disk.id}: ${ended.state}.`);
+  return jobExitCode(ended);
+}
+
+async function replaceDisk(
+  cli: Cli,
+  args: DiskArgs & { wait: boolean; with: string | undefined },
+): Promise<number | undefined> {
+  const { body } = await cli.api.send<DiskAnswer>('POST', `${path(args.disk)}/replace`, {
+    body: args.with === undefined ? {} : { with: args.with },
+  });
+  const { disk, job } = body;
+  if (!args.wait || job === null) {
+    cli.show(
+      body,
+      () =>
+        `Disk ${disk.id} is being replaced${job === null ? '' : ` by job ${job.id}; "cistern explain ${job.id}" says what it waits for`}.`,
+    );
+    return undefined;
+  }
+  cli.explain(
+    `Disk ${disk.id} is being replaced by job ${job.id}; ending this watch does not stop it`,
+  );
+  const ended = await watchJob(cli, job.id);
+  cli.show({ disk, job: ended }, () => `Replacing disk ${disk.id}: ${ended.state}.`);
   return jobExitCode(ended);
 }
 

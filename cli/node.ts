@@ -1,4 +1,4 @@
-/** `cistern node …`: list, show, drain, activate, forget. */
+/** `cistern node …`: list, show, drain, activate, decommission, forget. */
 import { formatBytes } from '../shared/base/units.ts';
 import type { DiskView, JobView, NodeView } from '../shared/model/api-views.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
@@ -50,6 +50,20 @@ export function addNodeCommand(parser: GlobalArgv): GlobalArgv {
         runAction<NodeArgs>(activateNode),
       )
       .command(
+        'decommission <node>',
+        'Take a node out for good: empty it, then give everything on it back to Mesos',
+        (one) =>
+          one
+            .positional('node', NODE)
+            .option('wait', {
+              type: 'boolean',
+              default: false,
+              describe: 'Wait until nothing is left there, with progress',
+            })
+            .option('yes', { type: 'boolean', default: false, describe: 'Do not ask' }),
+        runAction<NodeArgs & { wait: boolean; yes: boolean }>(decommissionNode),
+      )
+      .command(
         'forget <node>',
         'Your word that a node will never come back',
         (one) =>
@@ -58,7 +72,7 @@ export function addNodeCommand(parser: GlobalArgv): GlobalArgv {
             .option('yes', { type: 'boolean', default: false, describe: 'Do not ask' }),
         runAction<NodeArgs & { yes: boolean }>(forgetNode),
       )
-      .demandCommand(1, 'What about nodes? list, show, drain, activate or forget'),
+      .demandCommand(1, 'What about nodes? list, show, drain, activate, decommission or forget'),
   );
 }
 
@@ -158,6 +172,37 @@ async function drainNode(
   const ended = await watchJob(cli, job.id);
   const after = await cli.api.get<NodeView>(path(node.id));
   cli.show({ node: after, job: ended }, () => `Node ${after.id} is ${after.state}.`);
+  return jobExitCode(ended);
+}
+
+async function decommissionNode(
+  cli: Cli,
+  args: NodeArgs & { wait: boolean; yes: boolean },
+): Promise<number | undefined> {
+  const before = await cli.api.get<NodeView>(path(args.node));
+  if (!args.yes) {
+    cli.explain(
+      `Node ${before.id} (${before.hostname}) is emptied; then the volumes of its ${plural(before.diskIds.length, 'disk')} are destroyed and given back to Mesos`,
+    );
+    if (!(await cli.terminal.confirm(`Type "${before.id}" to take it out: `, before.id))) {
+      throw failure('Nothing was done', 'to empty it and keep it: cistern node drain');
+    }
+  }
+  const { body } = await cli.api.send<NodeAnswer>('POST', `${path(before.id)}/decommission`);
+  const { node, job } = body;
+  if (!args.wait || job === null) {
+    cli.show(
+      body,
+      () =>
+        `Node ${node.id} is being taken out${job === null ? '' : ` by job ${job.id}; "cistern job watch ${job.id}" follows it`}.`,
+    );
+    return undefined;
+  }
+  cli.explain(
+    `Node ${node.id} is being taken out by job ${job.id}; ending this watch does not stop it`,
+  );
+  const ended = await watchJob(cli, job.id);
+  cli.show({ node, job: ended }, () => `Taking out node ${node.id}: ${ended.state}.`);
   return jobExitCode(ended);
 }
 

@@ -32,11 +32,15 @@ export interface Config {
   readonly executorCommand: string | null;
   /** Docker image with the executor, for agents that run images. */
   readonly executorImage: string | null;
+  /** null: that of this program. Names what an executor started by a command or image is. */
+  readonly executorVersion: string | null;
   readonly executorEnvironment: Readonly<Record<string, string>>;
   readonly executorCpus: number;
   readonly executorMemoryMb: number;
   readonly leaseMs: number;
   readonly rebuildAfterMs: number;
+  /** The same for a node that an operator drains in Mesos. */
+  readonly plannedOutageMs: number;
   /** null: a disk that was taken out for its errors stays out until an operator readmits it. */
   readonly diskReadmitAfterMs: number | null;
   /** 0: no brake on mass failure. */
@@ -141,11 +145,13 @@ export function readConfig(
     artefactDirectory: read.optionalText('artefact-dir', 'ARTEFACT_DIR'),
     executorCommand: read.optionalText('executor-command', 'EXECUTOR_COMMAND'),
     executorImage: read.optionalText('', 'EXECUTOR_IMAGE'),
+    executorVersion: read.optionalText('', 'EXECUTOR_VERSION'),
     executorEnvironment: read.environmentMap('EXECUTOR_ENV'),
     executorCpus: read.number('', 'EXECUTOR_CPUS', 0.5, 0.01, 64),
     // Executor and data process together take some 250 MB under load, and 64 MiB per busy volume.
     executorMemoryMb: read.number('', 'EXECUTOR_MEMORY_MB', 1024, 32, 1_000_000),
     leaseMs: read.number('', 'LEASE_MS', 4_000, 500, 60_000),
+    plannedOutageMs: read.number('', 'PLANNED_OUTAGE_SECONDS', 1_800, 0, 1e6) * 1000,
     rebuildAfterMs: read.number('', 'REBUILD_AFTER_SECONDS', 600, 0, 1e6) * 1000,
     suspectWaitMs: read.number('', 'SUSPECT_WAIT_SECONDS', 300, 1, 1e6) * 1000,
     diskReadmitAfterMs:

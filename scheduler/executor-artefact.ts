@@ -2,7 +2,7 @@
  * How agents start our executor: from the packed artefact that this scheduler serves (with its own
  * Node.js when the release carries one), from a container image, or by a command on the agents' own disk.
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError, StorageError } from '../shared/base/errors.ts';
 import type { Config } from './config.ts';
@@ -20,7 +20,24 @@ export function executorArtefact(
   apiUrl: string,
   version: string,
 ): ExecutorArtefact {
-  const start = startOfExecutor(config, apiUrl, version);
+  return withResources(startOfExecutor(config, apiUrl, version), config);
+}
+
+/**
+ * Versions before, whose manifests (`manifest-*.json`) and files lie beside the present one: for nodes that are
+ * not upgraded yet, and for rolling back. Throws `invalid-argument` when one of them cannot be read.
+ */
+export function earlierExecutors(config: Config, apiUrl: string): readonly ExecutorArtefact[] {
+  const { artefactDirectory, executorCommand, executorImage } = config;
+  if (artefactDirectory === null || executorCommand !== null || executorImage !== null) return [];
+  return readdirSync(artefactDirectory)
+    .filter((name) => /^manifest-.+\.json$/.test(name))
+    .sort()
+    .map((name) => readManifest(artefactDirectory, name))
+    .map((manifest) => withResources(packedExecutor(manifest, `${apiUrl}/executor`), config));
+}
+
+function withResources(start: Start, config: Config): ExecutorArtefact {
   return {
     ...start,
     environment: config.executorEnvironment,
@@ -43,7 +60,8 @@ function startOfExecutor(config: Config, apiUrl: string, version: string): Start
     );
   }
   if (executorCommand !== null) {
-    return { version: `${version}-path`, command: executorCommand, uris: [] };
+    const named = config.executorVersion ?? `${version}-path`;
+    return { version: named, command: executorCommand, uris: [] };
   }
   if (executorImage !== null) {
     const tag = executorImage.replace(/[^A-Za-z0-9.-]+/g, '-').slice(-IMAGE_TAG_MAX);
@@ -93,8 +111,8 @@ function packedExecutor(manifest: ArtefactManifest, base: string): Start {
   };
 }
 
-function readManifest(directory: string): ArtefactManifest {
-  const path = join(directory, 'manifest.json');
+function readManifest(directory: string, name = 'manifest.json'): ArtefactManifest {
+  const path = join(directory, name);
   try {
     const manifest = JSON.parse(readFileSync(path, 'utf8')) as ArtefactManifest;
     const files = [manifest, ...(manifest.runtime == null ? [] : [manifest.runtime])];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describeError, StorageError } from '../shared/base/errors.ts';
 import type { Config } from './config.ts';
 import type { ExecutorArtefact, ManagerOptions } from './core/contract.ts';
+import { earlierExecutors } from './executor-artefact.ts';
 
 /** A silent node is fenced after two missed reports and a half; see DESIGN 5. */
 const SILENT_MS = 2_500;
@@ -33,6 +34,7 @@ export function managerOptions(
     brakeWindowMs: config.brakeWindowMs,
     diskReadmitAfterMs: config.diskReadmitAfterMs,
     rebuildAfterMs: config.rebuildAfterMs,
+    plannedOutageMs: config.plannedOutageMs,
     suspectWaitMs: config.suspectWaitMs,
     resyncBytesPerSecond: config.resyncBytesPerSecond,
     concurrentJoinsPerDisk: config.concurrentJoinsPerDisk,
@@ -47,6 +49,7 @@ export function managerOptions(
     overcommitRatio: config.overcommitRatio,
     controlAddress: `${config.advertisedHost}:${port}`,
     executor: executorArtefact(config, version),
+    earlierExecutors: earlierExecutors(config, `http://${config.advertisedHost}:${config.apiPort}`),
   };
 }
 
@@ -61,7 +64,7 @@ function executorArtefact(config: Config, version: string): ExecutorArtefact {
   };
   if (config.executorCommand !== null) {
     return {
-      version: `${version}-path`,
+      version: config.executorVersion ?? `${version}-path`,
       command: config.executorCommand,
       uris: [],
       environment: config.executorEnvironment,

@@ -11,13 +11,7 @@ import type { SchedulerCall } from '../shared/mesos/messages.ts';
 import type { CapacityRequest } from '../shared/model/capacity-hook.ts';
 import type { ManagerMessage } from '../shared/model/control.ts';
 import type { Clock, Log, MetadataStore, StoreChange, Timer } from '../shared/ports.ts';
-import type {
-  CapacityHookPort,
-  Command,
-  CommandResult,
-  Effect,
-  Event,
-} from './core/contract.ts';
+import type { CapacityHookPort, Command, CommandResult, Effect, Event } from './core/contract.ts';
 import type { MapChanges } from './core/facts.ts';
 import { buildMap, buildMapDelta, isFactKept } from './core/map.ts';
 import type { Now, State } from './core/state.ts';

@@ -32,6 +32,8 @@ export interface DevSettings {
   readonly resyncMibPerSecond: number;
   /** Zones are dealt to agents in turn. */
   readonly zones: number;
+  /** What executors are called that run from this tree; null: the program's version. A change is an upgrade. */
+  readonly executorVersion?: string | null;
   /** Executors run from the packed artefact that the scheduler serves, as in production. */
   readonly useArtefact: boolean;
   /** Processes in network namespaces, so that links can be cut. null: all on the loopback address. */

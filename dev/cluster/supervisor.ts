@@ -110,6 +110,7 @@ class Supervisor {
       CISTERN_API_PORT: String(ports.api),
       CISTERN_CONTROL_PORT: String(ports.control),
       ...this.#executorSettings(),
+      ...this.#executorVersion(),
       ...(this.#settings.claimPerNode === null
         ? {}
         : { CISTERN_CLAIM_PER_NODE: String(this.#settings.claimPerNode) }),
@@ -156,6 +157,12 @@ class Supervisor {
           CISTERN_EXECUTOR_COMMAND: `exec ${wrapper}${process.execPath} ${join(dist, 'executor', 'main.js')}`,
           CISTERN_EXECUTOR_ENV: environment,
         };
+  }
+
+  /** As the settings are now: a scheduler that starts again may bring another version. */
+  #executorVersion(): Readonly<Record<string, string>> {
+    const version = readJson<DevSettings>(this.#paths.settings)?.executorVersion ?? null;
+    return version === null ? {} : { CISTERN_EXECUTOR_VERSION: version };
   }
 
   #spawn(

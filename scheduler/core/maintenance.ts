@@ -48,6 +48,11 @@ export function isEvacuating(node: NodeRecord): boolean {
   return (node.evacuation ?? null) !== null;
 }
 
+/** Whether no placement group has a replica there. */
+export function isEmpty(state: State, node: NodeRecord): boolean {
+  return disksOf(state, node.id).every((disk) => memberCount(state, disk.id) === 0);
+}
+
 /** Whether nothing new shall come to the node: as of the last look. */
 export function isAvoided(state: State, id: NodeId): boolean {
   return state.work.avoidedNodes.has(id);

@@ -4,6 +4,7 @@ import { formatDuration } from '../../../shared/base/units.ts';
 import type { DiskView } from '../../../shared/model/api-views.ts';
 import { isBraked } from '../brake.ts';
 import { diskUse, rebuildWaitMs } from '../disk-use.ts';
+import { isEmpty, isEvacuating } from '../maintenance.ts';
 import { memberCount } from '../members.ts';
 import { CLAIM_MS_MAX } from '../mesos/task-upkeep.ts';
 import { isDiskServing } from '../node-life.ts';
@@ -206,7 +207,8 @@ function explainDown(subject: DiskSubject): Explained {
   const causes = chain(subject);
   const ofNode = explainNode(scene, node);
   const message = `${describe(subject)} is down: ${disk.error || 'its store is not open'}`;
-  if (ofNode !== null && ofNode.severity !== 'notice') {
+  const isPlanned = node.admin === 'active' && isEvacuating(node) && isEmpty(state, node);
+  if (ofNode !== null && (ofNode.severity !== 'notice' || isPlanned)) {
     return { severity: ofNode.severity, message, causes, ...outlookOf(ofNode) };
   }
   const awaySinceMs = state.work.diskAwaySinceMs.get(disk.id);

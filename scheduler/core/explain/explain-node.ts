@@ -3,7 +3,7 @@ import { formatNode } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
 import { isBraked } from '../brake.ts';
 import { rebuildWaitMs } from '../disk-use.ts';
-import { findWindow } from '../maintenance.ts';
+import { findWindow, isEmpty, isEvacuating } from '../maintenance.ts';
 import { isNodeMapped } from '../map.ts';
 import type { NodeRecord } from '../records.ts';
 import { describeNode } from '../sessions.ts';
@@ -116,8 +116,13 @@ function explainStarting({ scene, node }: NodeSubject): Explained {
   };
 }
 
-function explainDown({ scene, node }: NodeSubject): Explained {
+function explainDown(subjectOf: NodeSubject): Explained {
+  const { scene, node } = subjectOf;
   const { state, now } = scene;
+  // Empty and expected to be away: nobody misses it.
+  if (node.admin === 'active' && isEvacuating(node) && isEmpty(state, node)) {
+    return explainEvacuation(subjectOf);
+  }
   const awaySinceMs = state.nodes.get(node.id)?.awaySinceMs ?? null;
   return {
     severity: 'degraded',

@@ -1,12 +1,12 @@
 /** A node's state in one word with one sentence: what views show and explanations begin with. */
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { NodeView } from '../../../shared/model/api-views.ts';
-import { describeOpening, findWindow, isEvacuating } from '../maintenance.ts';
+import { describeOpening, findWindow, isEmpty, isEvacuating } from '../maintenance.ts';
 import { isNodeMapped } from '../map.ts';
 import { memberCount } from '../members.ts';
 import { isCertainlyNotServing, isNodeUp } from '../node-life.ts';
 import type { NodeRecord } from '../records.ts';
-import { disksOf, silenceMs } from '../sessions.ts';
+import { silenceMs } from '../sessions.ts';
 import type { Now, State } from '../state.ts';
 
 export type NodeWord = NodeView['state'];
@@ -55,8 +55,7 @@ function evacuationState(state: State, node: NodeRecord, now: Now): NodeState {
   const window = findWindow(node, now);
   if (!isEvacuating(node) || window === null) return { word: 'up', reason: '' };
   const opens = `Its maintenance ${describeOpening(window, now)}`;
-  const isEmpty = disksOf(state, node.id).every((disk) => memberCount(state, disk.id) === 0);
-  return isEmpty
+  return isEmpty(state, node)
     ? { word: 'drained', reason: `${opens}; it is empty` }
     : { word: 'draining', reason: `${opens}; ${drainReason(state, node)}` };
 }

@@ -11,7 +11,7 @@ import type { Now, State } from '../state.ts';
 import { observedHost } from './mesos-state.ts';
 import { executorPresence } from './offer-launch.ts';
 import type { OfferPlan } from './offer-plan.ts';
-import { giveBack, isTaskOver, releaseDisk } from './offer-release.ts';
+import { giveBack, releaseDisk } from './offer-release.ts';
 import type { Entry, OfferLedger } from './offer-resources.ts';
 
 export interface UninstallSite {
@@ -51,5 +51,6 @@ function isInUse(state: State, site: UninstallSite, { owner }: Entry): boolean {
   }
   const id = parseDisk(owner.disk);
   const disk = id === null ? undefined : state.facts.disks.find(id);
-  return disk !== undefined && !isTaskOver(state, disk);
+  // What a record names is released as a single disk is: that looks what is in it first.
+  return disk !== undefined;
 }
