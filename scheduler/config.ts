@@ -8,17 +8,20 @@ import { invalidField } from '../shared/base/errors.ts';
 import type { LogLevel } from '../shared/ports.ts';
 import type { CapacityHookSettings } from './capacity-hook.ts';
 import { type MasterAccess, readMasterAccess } from './master-access.ts';
+import { readServiceAddress, type ServiceAddress } from './service-address.ts';
+import { readStoreSettings, type StoreSettings } from './store-settings.ts';
 
 export interface Config {
   readonly clusterName: string;
-  /** Base URLs of Mesos masters, tried in turn. */
+  /** Base URLs of Mesos masters, tried in turn; none when they are looked up in ZooKeeper. */
   readonly masters: readonly string[];
+  readonly masterLookup: MasterLookup | null;
   readonly contentType: 'protobuf' | 'json';
   /** Forget the framework id: Mesos has removed that framework, and the operator wants a new one. */
   readonly isNewFramework: boolean;
   /** How the master is convinced of who we are, and TLS to it. */
   readonly access: MasterAccess;
-  readonly stateDirectory: string;
+  readonly store: StoreSettings;
   readonly role: string;
   readonly principal: string;
   readonly user: string;
@@ -64,6 +67,13 @@ export interface Config {
   readonly logLevel: LogLevel;
 }
 
+/** Where masters register themselves. */
+export interface MasterLookup {
+  readonly address: ServiceAddress;
+  /** What masters speak: their nodes do not tell. */
+  readonly scheme: 'http' | 'https';
+}
+
 const LOG_LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 
 /** Throws `invalid-argument` naming the setting, what was given and what is allowed. */
@@ -76,9 +86,10 @@ export function readConfig(
     .usage('$0 --master URL [options]')
     .options({
       name: { type: 'string', describe: 'Name of the cluster' },
-      master: { type: 'string', describe: 'Mesos masters: http://host:5050[,http://…]' },
+      master: { type: 'string', describe: 'Mesos masters: http://host:5050,… or zk://…/mesos' },
+      store: { type: 'string', describe: 'Metadata store: embedded, zk://…, etcd://…' },
       'content-type': { type: 'string', describe: 'protobuf, or json for debugging' },
-      'state-dir': { type: 'string', describe: 'Directory of the metadata store' },
+      'state-dir': { type: 'string', describe: 'Directory of the embedded store' },
       role: { type: 'string', describe: 'Mesos role that reserves the disks' },
       principal: { type: 'string', describe: 'Mesos principal' },
       'secret-file': { type: 'string', describe: 'File with the secret of the principal' },
@@ -123,13 +134,17 @@ export function readConfig(
     // Mesos refuses a framework whose principal is not the authenticated one.
     throw invalidField('principal', principal, `"${access.principal}", as in the credential file`);
   }
+  const clusterName = read.text('name', 'NAME', 'cistern');
+  const masters = read.text('master', 'MASTER', 'http://127.0.0.1:5050');
+  const stateDirectory = read.text('state-dir', 'STATE_DIR', join(process.cwd(), 'cistern-state'));
   return Object.freeze({
-    clusterName: read.text('name', 'NAME', 'cistern'),
-    masters: read.masters(),
+    clusterName,
+    masters: masters.startsWith('zk://') ? [] : masterUrls(masters),
+    masterLookup: masters.startsWith('zk://') ? masterLookup(masters, read) : null,
     contentType: read.word('content-type', 'CONTENT_TYPE', ['protobuf', 'json'] as const),
     isNewFramework: given['new-framework-id'] === true,
     access,
-    stateDirectory: read.text('state-dir', 'STATE_DIR', join(process.cwd(), 'cistern-state')),
+    store: readStoreSettings(read, clusterName, masters, stateDirectory),
     role: read.text('role', 'ROLE', 'cistern'),
     principal,
     user: read.text('user', 'USER', 'root'),
@@ -186,6 +201,28 @@ function readCapacityHook(read: SettingReader): CapacityHookSettings | null {
     deadlineMs: read.number('', 'CAPACITY_HOOK_DEADLINE_SECONDS', 60, 1, 3600) * 1000,
     isDryRun: read.word('', 'CAPACITY_HOOK_DRY_RUN', ['off', 'on'] as const) === 'on',
   };
+}
+
+function masterUrls(value: string): readonly string[] {
+  return value.split(',').map((entry) => {
+    const url = entry.includes('://') ? entry : `http://${entry}`;
+    if (!/^https?:\/\/[^/\s]+\/?$/.test(url)) {
+      throw invalidField('master', entry, 'http://host:port, https://host:port or zk://…/path');
+    }
+    return url.replace(/\/$/, '');
+  });
+}
+
+function masterLookup(value: string, read: SettingReader): MasterLookup {
+  const address = readServiceAddress('master', value, ['zk']);
+  if (address.path === '') {
+    throw invalidField(
+      'master',
+      address.servers.join(),
+      'a path too, such as zk://host:2181/mesos',
+    );
+  }
+  return { address, scheme: read.word('', 'MASTER_SCHEME', ['http', 'https'] as const) };
 }
 
 /** Looks a setting up on the command line, then as `CISTERN_…`, then takes the default. */
@@ -267,17 +304,6 @@ class SettingReader {
       pairs[pair.slice(0, cut)] = pair.slice(cut + 1);
     }
     return pairs;
-  }
-
-  masters(): readonly string[] {
-    const value = this.text('master', 'MASTER', 'http://127.0.0.1:5050');
-    return value.split(',').map((entry) => {
-      const url = entry.includes('://') ? entry : `http://${entry}`;
-      if (!/^https?:\/\/[^/\s]+\/?$/.test(url)) {
-        throw invalidField('master', entry, 'http://host:port or https://host:port');
-      }
-      return url.replace(/\/$/, '');
-    });
   }
 }
 

@@ -20,6 +20,7 @@ import { whyUninstalled } from './core/uninstall.ts';
 import { managerOptions } from './manager-options.ts';
 import { createManagerPort } from './manager-view.ts';
 import { createMesosScheduler, type MesosScheduler } from './mesos.ts';
+import { MasterDetector } from './mesos-detector.ts';
 import { Scheduler } from './scheduler.ts';
 import { scheduleScrub } from './scrub-schedule.ts';
 
@@ -53,8 +54,9 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
   const { term } = leadership;
   const setup = { options, entries: snapshot.entries, term, newClusterId: randomUUID() };
   const now = { ms: systemClock.now(), wallMs: systemClock.wall() };
+  const detector = detectMasters(modules, (masters) => mesos.follow(masters));
   const mesos: MesosScheduler = createMesosScheduler({
-    masters: config.masters,
+    masters: detector === null ? config.masters : () => detector.find(),
     contentType: config.contentType === 'json' ? JSON_TYPE : PROTOBUF_TYPE,
     authorization: config.access.authorization,
     tls: config.access.tls,
@@ -81,7 +83,7 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
     ...(config.capacityHook === null
       ? {}
       : { capacityHook: createCapacityHook(config.capacityHook, log) }),
-    onAbdicated: modules.onOver,
+    onAbdicated: (reason, isPermanent) => over(reason, isPermanent),
   });
   if (config.isNewFramework && scheduler.state.facts.cluster.frameworkId !== null) {
     // The operator's word after Mesos removed the framework: volumes are found by their labels.
@@ -90,9 +92,21 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
     });
     scheduler.state.facts.updateCluster({ frameworkId: null });
   }
-  void leadership.lost.then((reason) => modules.onOver(reason, false));
-  scheduler.start();
   const schedule = scheduleScrub(config.scrubSchedule, (order) => scheduler.execute(order), log);
+  const close = (): void => {
+    scheduler.close();
+    mesos.close();
+    detector?.close();
+    control.close();
+    schedule.stop();
+  };
+  // First silence, then whatever else has to happen.
+  const over = (reason: string, isPermanent: boolean): void => {
+    close();
+    modules.onOver(reason, isPermanent);
+  };
+  void leadership.lost.then((reason) => over(reason, false));
+  scheduler.start();
   const { frameworkInfo, frameworkId, suppressedRoles } = mesosSubscription(scheduler.state);
   mesos.subscribe(frameworkInfo, frameworkId, suppressedRoles);
   log('info', 'Scheduler is leading', {
@@ -100,15 +114,7 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
     term,
     control: control.address,
   });
-  return {
-    manager: createManagerPort(scheduler),
-    close() {
-      scheduler.close();
-      mesos.close();
-      control.close();
-      schedule.stop();
-    },
-  };
+  return { manager: createManagerPort(scheduler), close };
 }
 
 function listenForExecutors(
@@ -130,4 +136,18 @@ function listenForExecutors(
       onClose: (session, reason) => leading().onSessionClosed(session, reason),
     },
   );
+}
+
+/** Null when the masters' addresses are given. */
+function detectMasters(
+  { config, log }: LeadingModules,
+  onChange: (masters: readonly string[]) => void,
+): MasterDetector | null {
+  const { masterLookup } = config;
+  if (masterLookup === null) return null;
+  return new MasterDetector(masterLookup.address, masterLookup.scheme, {
+    clock: systemClock,
+    log,
+    onChange,
+  });
 }

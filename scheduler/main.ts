@@ -11,12 +11,13 @@ import { fileURLToPath } from 'node:url';
 import { describeError, StorageError } from '../shared/base/errors.ts';
 import { systemClock } from '../shared/node/clock.ts';
 import { createLog } from '../shared/node/log.ts';
+import { systemRandom } from '../shared/node/random.ts';
 import type { Log, MetadataStore } from '../shared/ports.ts';
 import { type ApiServer, startApi } from './api/server.ts';
 import { type Config, readConfig } from './config.ts';
 import { lead } from './leading.ts';
 import { managerOptions } from './manager-options.ts';
-import { openEmbeddedStore } from './metadata/embedded.ts';
+import { openStore } from './metadata/open-store.ts';
 import { createMetrics } from './metrics.ts';
 import { Standby } from './standby.ts';
 
@@ -51,7 +52,11 @@ function exitCodeOf(error: unknown): number {
 async function run(): Promise<void> {
   const given = readConfig(process.argv.slice(2), process.env);
   const log = createLog({ part: 'scheduler', level: given.logLevel });
-  const store = openEmbeddedStore(given.stateDirectory);
+  const store = openStore(given.store, join(root, 'proto'), {
+    clock: systemClock,
+    random: systemRandom,
+    log,
+  });
   const end = endOfProcess(store, log);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => void end.stop(`it got ${signal}`, 0));

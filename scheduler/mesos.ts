@@ -89,6 +89,8 @@ export interface MesosScheduler {
   ): void;
   /** Returns false (and sends nothing) when there is no subscription: whatever it was, it is void. */
   call(call: SchedulerCall): boolean;
+  /** Another master leads: a subscription elsewhere is given up, a wait for the next attempt is cut short. */
+  follow(masters: readonly string[]): void;
   close(): void;
 }
 
@@ -160,6 +162,20 @@ class Subscriber implements MesosScheduler {
     const bytes = encode('scheduler.Call', whole, this.#options.contentType);
     void this.#send(attempt, bytes, call.type ?? 'UNKNOWN');
     return true;
+  }
+
+  follow(masters: readonly string[]): void {
+    if (this.#wish === null || this.#isStopped) return;
+    const origins = masters.map((master) => masterTarget(master).origin);
+    if (this.#attempt !== null) {
+      if (!origins.includes(this.#attempt.target.origin)) {
+        this.#drop(`another master leads now: ${origins[0] ?? 'none'}`);
+      }
+    } else if (this.#retry !== null) {
+      this.#retry.cancel();
+      this.#retry = null;
+      void this.#connect();
+    }
   }
 
   close(): void {
@@ -393,7 +409,10 @@ class Subscriber implements MesosScheduler {
     const waitMs = this.#backoff.nextMs();
     this.#options.log('warn', 'no Mesos subscription, trying again', { reason, waitMs });
     this.#retry?.cancel();
-    this.#retry = this.#options.clock.after(waitMs, () => void this.#connect());
+    this.#retry = this.#options.clock.after(waitMs, () => {
+      this.#retry = null;
+      void this.#connect();
+    });
   }
 
   /** For good. Events that were taken before are still delivered: the last one says why. */
