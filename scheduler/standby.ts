@@ -105,18 +105,19 @@ export class Standby implements ManagerPort, StandbyPort {
     return clock.now() - this.#copy.atMs;
   }
 
-  /** One at a time. With an old copy at hand a store that is away is no error. */
+  /** One at a time. With an old copy at hand, a store that is slow or away is not waited for. */
   async #refresh(): Promise<void> {
     this.#copying ??= this.#load().finally(() => {
       this.#copying = null;
     });
+    const { log } = this.#modules;
+    const copying =
+      this.#copy === null ? this.#copying : this.#within(ANSWER_MS, 'all facts', this.#copying);
     try {
-      await this.#copying;
+      await copying;
     } catch (error) {
       if (this.#copy === null) throw error;
-      this.#modules.log('debug', 'The copy of the facts stays as it is', {
-        reason: describeError(error),
-      });
+      log('debug', 'The copy of the facts stays as it is', { reason: describeError(error) });
     }
   }
 
