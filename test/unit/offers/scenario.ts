@@ -13,6 +13,7 @@ import {
 } from '../../../scheduler/core/mesos/framework.ts';
 import type { DiskRecord, NodeRecord } from '../../../scheduler/core/records.ts';
 import type { Now, State } from '../../../scheduler/core/state.ts';
+import { formatDisk } from '../../../shared/base/ids.ts';
 import type { TaskState, TaskStatus } from '../../../shared/mesos/messages.ts';
 import type {
   OfferOperation,
@@ -22,6 +23,7 @@ import type {
 } from '../../../shared/mesos/scheduler-messages.ts';
 import type { StoreChange, StoreEntry } from '../../../shared/ports.ts';
 import type { ModelAgent } from './agent-model.ts';
+import { type KnownFacts, MesosRules } from './mesos-rules.ts';
 
 export const CLUSTER_ID = '1f2e3d4c-5b6a-4789-8abc-def012345678';
 
@@ -68,6 +70,8 @@ export class Scenario {
   readonly agents: readonly ModelAgent[];
   #options: ManagerOptions;
   readonly #store = new Map<string, string>();
+  /** Judges every call, over restarts of the manager too: Mesos does not forget either. */
+  readonly #rules = new MesosRules();
   #term = 1;
   #uuids = 0;
 
@@ -84,6 +88,7 @@ export class Scenario {
   /** What a new leader does: only durable facts survive. `options`: it has other settings, or another version. */
   restart(options: Partial<ManagerOptions> = {}): void {
     this.#term += 1;
+    this.#rules.onRestart();
     this.#options = { ...this.#options, ...options };
     this.state = this.#load();
   }
@@ -104,10 +109,12 @@ export class Scenario {
   }
 
   disconnect(): void {
+    this.#rules.onDisconnected();
     this.#take(onMesosDisconnected(this.state, 'stream broke', this.now));
   }
 
   event(event: SchedulerEvent): SchedulerCall[] {
+    this.#rules.onEvent(event);
     return this.#take(onMesosEvent(this.state, event, this.now));
   }
 
@@ -223,7 +230,22 @@ export class Scenario {
     this.effects.push(...effects);
     const calls = effects.flatMap((effect) => (effect.kind === 'mesos-call' ? [effect.call] : []));
     this.calls.push(...calls);
+    this.#rules.onCalls(calls, this.#knownFacts(), this.nowMs);
     return calls;
+  }
+
+  #knownFacts(): KnownFacts {
+    const { role, principal, controlAddress } = this.#options;
+    const releasing = this.disks().filter(({ phase }) => phase === 'releasing');
+    return {
+      role,
+      principal,
+      clusterId: CLUSTER_ID,
+      releasing: new Set(
+        releasing.flatMap(({ id, persistenceId }) => [formatDisk(id), persistenceId]),
+      ),
+      passing: [controlAddress],
+    };
   }
 
   #keep({ key, value }: StoreChange): void {
