@@ -196,7 +196,8 @@ export async function devAgentAdd(options: DevAgentAddOptions): Promise<DevAgent
   const state = getRunning(paths);
   const settings = readJson<DevSettings>(paths.settings) ?? DEV_DEFAULTS;
   const name = nextAgentName(await listAgents(state));
-  const disk = { kind: 'mount', sizeMb: options.diskSizeMb ?? settings.diskSizeMb };
+  const { diskKind: kind = 'mount' } = settings;
+  const disk = { kind, sizeMb: options.diskSizeMb ?? settings.diskSizeMb };
   await standIn(state, 'POST', '/stand-in/agents', {
     name,
     ...(options.zone === null ? {} : { zone: options.zone }),

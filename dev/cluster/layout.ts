@@ -20,6 +20,8 @@ export interface DevSettings {
   readonly agents: number;
   readonly disksPerAgent: number;
   readonly diskSizeMb: number;
+  /** `mount` when missing. */
+  readonly diskKind?: 'mount' | 'path';
   /** Disks claimed on a node at once; the rest waits for the pool to expand. null: all. */
   readonly claimPerNode: number | null;
   readonly pgCount: number;

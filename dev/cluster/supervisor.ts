@@ -75,7 +75,7 @@ class Supervisor {
   }
 
   #startMesos(): void {
-    const { agents, disksPerAgent, diskSizeMb, zones } = this.#settings;
+    const { agents, disksPerAgent, diskSizeMb, diskKind = 'mount', zones } = this.#settings;
     this.#mesos = this.#spawn('mesos', join(dist, 'dev', 'mesos', 'main.js'), [
       'serve',
       `--dir=${this.#paths.mesos}`,
@@ -84,6 +84,7 @@ class Supervisor {
       `--agents=${agents}`,
       `--disks-per-agent=${disksPerAgent}`,
       `--disk-size=${diskSizeMb}`,
+      `--disk-kind=${diskKind}`,
       `--zones=${zones}`,
     ]);
     this.#mesos.on('exit', (code, signal) => {

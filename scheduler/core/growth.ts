@@ -27,7 +27,7 @@ import type { Now, State } from './state.ts';
 /** Less is not worth an outage: as small as a disk may be. */
 const GROW_BYTES_MIN = 64 * MiB;
 /** Disks of own and of new nodes come first: offers of all have been seen by then. */
-export const GROW_AFTER_MS = 20_000;
+export const GROW_AFTER_MS = 12_000;
 /** What an offer showed this long ago may not be there any more. */
 const SEEN_MS_MAX = 900_000;
 /** A stop takes seconds, an offer a second or two; after this the disk is started as it is. */
