@@ -138,6 +138,8 @@ async function handle(
       break;
     }
     case 'close':
+      // Clients first: what the ending volumes would still say to them is an error.
+      await exports.abandon();
       await plane.close();
       await exports.close();
       send({ kind: 'closed' });

@@ -23,6 +23,8 @@ export interface VolumeExportsOptions {
 export interface VolumeExports {
   readonly port: number;
   readonly start: StartExport;
+  /** Breaks all connections unanswered: the process ends, and another one will serve the volumes. */
+  abandon(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -66,6 +68,7 @@ export async function serveVolumes(
         },
       };
     },
+    abandon: () => listener.abandon(),
     close: () => listener.close(),
   };
 }

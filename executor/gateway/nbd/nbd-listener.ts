@@ -121,6 +121,19 @@ export class NbdListener {
     await Promise.all([...servers.map(closeServer), ...clients]);
   }
 
+  /**
+   * Stops listening and breaks every connection, without an answer to what is in flight: this process ends,
+   * and another one will serve the same volumes. For a client that connects again that is a pause; an
+   * answer, whichever, would be an error.
+   */
+  async abandon(): Promise<void> {
+    this.#isClosed = true;
+    const servers = [...this.#servers];
+    this.#servers.clear();
+    const clients = [...this.#clients].map((client) => client.abandon('Server is restarting'));
+    await Promise.all([...servers.map(closeServer), ...clients]);
+  }
+
   async #chooseReceiveMode(): Promise<ReceiveMode> {
     const mode = await chooseReceiveMode();
     if (mode === 'data') this.#log('warn', 'Fast socket receive is not available on this Node');
@@ -238,6 +251,12 @@ class NbdClient implements NbdTransport {
   /** Resolves when the connection is gone. */
   async close(reason: string): Promise<void> {
     this.#session.shutdown(reason);
+    await this.#gone;
+  }
+
+  /** The same, but nothing that is in flight gets an answer. */
+  async abandon(reason: string): Promise<void> {
+    this.#cutOff(reason);
     await this.#gone;
   }
 
