@@ -13,6 +13,7 @@ import { EXIT_USAGE, usageError } from './failures.ts';
 import { addJobCommand } from './job.ts';
 import { addNodeCommand } from './node.ts';
 import { addPgCommand } from './pg.ts';
+import { addApplyCommand, addPlanCommand } from './plan.ts';
 import { addPoolCommand } from './pool.ts';
 import { addRecoverCommand } from './recover.ts';
 import { addRescueCommand } from './rescue.ts';
@@ -82,6 +83,8 @@ function createParser(): GlobalArgv {
     addBrakeCommand,
     addVolumeCommand,
     addPoolCommand,
+    addPlanCommand,
+    addApplyCommand,
     addNodeCommand,
     addDiskCommand,
     addPgCommand,

@@ -25,7 +25,7 @@ export async function watchJob(cli: Cli, id: string): Promise<JobView> {
       if (job !== null) {
         lastHeardMs = performance.now();
         display.update(job);
-        if (job.state !== 'running') return job;
+        if (job.state !== 'running' && job.state !== 'paused') return job;
       } else if (performance.now() - lastHeardMs > UNREACHABLE_MS) {
         return await cli.api.get<JobView>(`/jobs/${id}`);
       }
@@ -87,12 +87,19 @@ class BarDisplay {
 class LineDisplay {
   readonly #cli: Cli;
   #nextRatio = 0;
+  #isPaused = false;
 
   constructor(cli: Cli) {
     this.#cli = cli;
   }
 
   update(job: JobView): void {
+    if (job.state === 'paused') {
+      if (!this.#isPaused) this.#cli.explain(`${title(job)}: paused`);
+      this.#isPaused = true;
+      return;
+    }
+    this.#isPaused = false;
     if (job.state !== 'running') {
       this.#cli.explain(`${title(job)}: ${job.state}`);
       return;

@@ -1,4 +1,4 @@
-/** `cistern job …`: list, show, cancel, watch. */
+/** `cistern job …`: list, show, cancel, pause, resume, watch. */
 import { formatBytes } from '../shared/base/units.ts';
 import type { JobView } from '../shared/model/api-views.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
@@ -31,7 +31,19 @@ export function addJobCommand(parser: GlobalArgv): GlobalArgv {
         'cancel <job>',
         'Cancel a running job',
         (one) => one.positional('job', JOB),
-        runAction<JobArgs>(cancelJob),
+        runAction<JobArgs>((cli, args) => steerJob(cli, args, 'cancel')),
+      )
+      .command(
+        'pause <job>',
+        'Let a change of pools rest: copies that run end, no other begins',
+        (one) => one.positional('job', JOB),
+        runAction<JobArgs>((cli, args) => steerJob(cli, args, 'pause')),
+      )
+      .command(
+        'resume <job>',
+        'Let a paused job go on',
+        (one) => one.positional('job', JOB),
+        runAction<JobArgs>((cli, args) => steerJob(cli, args, 'resume')),
       )
       .command(
         'watch [job]',
@@ -39,7 +51,7 @@ export function addJobCommand(parser: GlobalArgv): GlobalArgv {
         (one) => one.positional('job', { describe: 'Id (j4)', type: 'string' }),
         runAction<{ job: string | undefined }>(watchJobs),
       )
-      .demandCommand(1, 'What about jobs? list, show, cancel or watch'),
+      .demandCommand(1, 'What about jobs? list, show, cancel, pause, resume or watch'),
   );
 }
 
@@ -107,8 +119,12 @@ function formatFigure(name: string, value: number): string {
   return String(value);
 }
 
-async function cancelJob(cli: Cli, args: JobArgs): Promise<undefined> {
-  const { body } = await cli.api.send<JobView>('POST', `${path(args.job)}/cancel`);
+async function steerJob(
+  cli: Cli,
+  args: JobArgs,
+  what: 'cancel' | 'pause' | 'resume',
+): Promise<undefined> {
+  const { body } = await cli.api.send<JobView>('POST', `${path(args.job)}/${what}`);
   cli.show(body, () => `Job ${body.id} is ${body.state}.`);
 }
 

@@ -1,32 +1,26 @@
-/** `cistern pool …`: list, show, set. */
+/** `cistern pool …`: list, show, create, set, delete. Several at once: `cistern apply` (plan.ts). */
 
 import { formatBytes, formatDuration } from '../shared/base/units.ts';
-import type { PoolView } from '../shared/model/api-views.ts';
+import type { JobView, PoolView } from '../shared/model/api-views.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
 import { usageError } from './failures.ts';
 import { formatAge, formatCapacityBar, formatPgs, formatRatio } from './figures.ts';
 import { describeFuture, describeHook } from './pool-forecast.ts';
-import { readBound, readRatio, readSeconds } from './quantities.ts';
+import {
+  addPoolSettings,
+  describeSelector,
+  type PoolSettingArgs,
+  readPoolSettings,
+  word,
+} from './pool-settings.ts';
+import { readCount } from './quantities.ts';
 import { renderFacts, renderTable } from './table.ts';
 
 interface PoolArgs {
   readonly pool: string;
 }
 
-interface PoolSettings extends PoolArgs {
-  readonly expandAt: string | undefined;
-  readonly fullAt: string | undefined;
-  readonly maxDisks: string | undefined;
-  readonly cooldown: string | undefined;
-  readonly autoExpand: boolean | undefined;
-  readonly claimPerNode: string | undefined;
-  readonly claimNodes: string | undefined;
-}
-
 const POOL = { describe: 'Name', type: 'string', demandOption: true } as const;
-
-/** Texts, because `80%`, `5m` and `none` are what people type. */
-const word = (describe: string) => ({ type: 'string', requiresArg: true, describe }) as const;
 
 export function addPoolCommand(parser: GlobalArgv): GlobalArgv {
   return parser.command('pool', 'Pools: sets of disks with the same settings', (pool) =>
@@ -39,25 +33,31 @@ export function addPoolCommand(parser: GlobalArgv): GlobalArgv {
         runAction<PoolArgs>(showPool),
       )
       .command(
+        'create <pool>',
+        'A new pool: name the disks that it takes',
+        (one) =>
+          addPoolSettings(one.positional('pool', POOL))
+            .option('pg-count', word('Placement groups, a power of two; for ever'))
+            .example('$0 pool create fast --tier nvme --path "/mnt/fast-*"', ''),
+        runAction<PoolSettingArgs>(createPool),
+      )
+      .command(
         'set <pool>',
         'Change settings',
         (one) =>
-          one
-            .positional('pool', POOL)
-            .option('expand-at', word('Claim more disks from this fill on, like 80%'))
-            .option('full-at', word('Refuse new data from this fill on, like 95%'))
-            .option('max-disks', word('Expand by itself up to this many disks, or none'))
-            .option('cooldown', word('Time between two expansions, like 60s or 5m'))
-            .option('auto-expand', {
-              type: 'boolean',
-              describe: 'Expand by itself (--no-auto-expand: never)',
-            })
-            .option('claim-per-node', word('Disks claimed at once on a node, or none for all'))
-            .option('claim-nodes', word('Nodes claimed at once, or none for all'))
-            .example('$0 pool set default --expand-at 75% --max-disks 24', ''),
-        runAction<PoolSettings>(setPool),
+          addPoolSettings(one.positional('pool', POOL)).example(
+            '$0 pool set default --expand-at 75% --max-disks 24',
+            '',
+          ),
+        runAction<PoolSettingArgs>(setPool),
       )
-      .demandCommand(1, 'What about pools? list, show or set'),
+      .command(
+        'delete <pool>',
+        'Delete a pool without volumes; its disks leave it',
+        (one) => one.positional('pool', POOL),
+        runAction<PoolArgs>(deletePool),
+      )
+      .demandCommand(1, 'What about pools? list, show, create, set or delete'),
   );
 }
 
@@ -67,7 +67,7 @@ async function listPools(cli: Cli): Promise<undefined> {
     renderTable(
       [
         { title: 'pool', read: (pool) => pool.name },
-        { title: 'tier', read: (pool) => pool.tier ?? 'any' },
+        { title: 'takes', read: (pool) => describeSelector(pool.selector) },
         { title: 'disks', isNumber: true, read: (pool) => String(pool.diskIds.length) },
         { title: 'size', isNumber: true, read: (pool) => formatBytes(pool.capacity.rawBytes) },
         { title: 'used', isNumber: true, read: (pool) => formatRatio(pool.capacity.usedRatio) },
@@ -87,7 +87,7 @@ async function listPools(cli: Cli): Promise<undefined> {
 }
 
 async function showPool(cli: Cli, args: PoolArgs): Promise<undefined> {
-  const pool = await cli.api.get<PoolView>(`/pools/${encodeURIComponent(args.pool)}`);
+  const pool = await cli.api.get<PoolView>(poolPath(args.pool));
   cli.show(pool, () => renderPool(cli, pool));
 }
 
@@ -108,7 +108,9 @@ function renderPool(cli: Cli, pool: PoolView): string {
         `${formatBytes(capacity.usedBytes)} of ${formatBytes(capacity.rawBytes)} used, room for ${formatBytes(capacity.usableBytes)} of new data, ${formatBytes(capacity.reserveBytes)} kept for rebuilding`,
       ],
       ['Volumes', `${pool.volumeCount}, ${formatBytes(capacity.provisionedBytes)} promised`],
-      ['Disks', `${pool.diskIds.length}, tier ${pool.tier ?? 'any'}`],
+      ['Disks', `${pool.diskIds.length}${pool.isLeaving ? colors.yellow('  BEING DELETED') : ''}`],
+      ['Takes', describeSelector(pool.selector)],
+      ['Priority', `${pool.priority}, for disks that several pools would take`],
       [
         'Evenness',
         `no disk is more than ${formatRatio(pool.fillDeviationRatio)} away from the mean fill`,
@@ -131,34 +133,40 @@ function renderPool(cli: Cli, pool: PoolView): string {
   );
 }
 
-async function setPool(cli: Cli, args: PoolSettings): Promise<undefined> {
-  const changes = readChanges(args);
+async function createPool(cli: Cli, args: PoolSettingArgs): Promise<undefined> {
+  const pgCount =
+    args.pgCount === undefined ? {} : { pgCount: readCount('--pg-count', args.pgCount, 1) };
+  const pool = { name: args.pool, ...readPoolSettings(args), ...pgCount };
+  const { body } = await cli.api.send<PoolView>('POST', '/pools', { body: pool });
+  cli.show(body, () => renderPool(cli, body));
+}
+
+async function setPool(cli: Cli, args: PoolSettingArgs): Promise<undefined> {
+  const changes = readPoolSettings(args);
   if (Object.keys(changes).length === 0) {
     throw usageError(
       'No setting was given',
       '"cistern pool set --help" lists them, for example: --expand-at 75%',
     );
   }
-  const path = `/pools/${encodeURIComponent(args.pool)}`;
-  const { body } = await cli.api.send<PoolView>('PATCH', path, { body: changes });
+  const { body } = await cli.api.send<PoolView>('PATCH', poolPath(args.pool), { body: changes });
   cli.show(body, () => renderPool(cli, body));
+  if ('selector' in changes) {
+    cli.explain(
+      'Disks that do not fit any more stay until "cistern apply"; "cistern plan" shows them.',
+    );
+  }
 }
 
-function readChanges(args: PoolSettings): Readonly<Record<string, unknown>> {
-  const changes: Record<string, unknown> = {};
-  if (args.expandAt !== undefined)
-    changes['expandAtRatio'] = readRatio('--expand-at', args.expandAt);
-  if (args.fullAt !== undefined) changes['fullAtRatio'] = readRatio('--full-at', args.fullAt);
-  if (args.maxDisks !== undefined)
-    changes['diskCountMax'] = readBound('--max-disks', args.maxDisks);
-  if (args.cooldown !== undefined) {
-    changes['expandCooldownSeconds'] = readSeconds('--cooldown', args.cooldown);
-  }
-  if (args.autoExpand !== undefined) changes['isAutoExpand'] = args.autoExpand;
-  if (args.claimPerNode !== undefined) {
-    changes['claimPerNode'] = readBound('--claim-per-node', args.claimPerNode);
-  }
-  if (args.claimNodes !== undefined)
-    changes['claimNodes'] = readBound('--claim-nodes', args.claimNodes);
-  return changes;
+async function deletePool(cli: Cli, args: PoolArgs): Promise<undefined> {
+  const { body } = await cli.api.send<{ job: JobView | null }>('DELETE', poolPath(args.pool));
+  cli.show(body, () =>
+    body.job === null
+      ? `Pool ${args.pool} is deleted.`
+      : `Pool ${args.pool} is being deleted: ${body.job.id} empties its disks.`,
+  );
+}
+
+function poolPath(pool: string): string {
+  return `/pools/${encodeURIComponent(pool)}`;
 }

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { describeError } from '../shared/base/errors.ts';
 import { readBootId } from '../shared/node/boot-id.ts';
 import { systemClock } from '../shared/node/clock.ts';
+import { deviceTier } from '../shared/node/device-tier.ts';
 import { LinuxDisk } from '../shared/node/linux-disk.ts';
 import { LocalNetwork, routeNetwork } from '../shared/node/local-network.ts';
 import { createLog } from '../shared/node/log.ts';
@@ -84,6 +85,7 @@ async function start(message: DataProcessStart, log: Log): Promise<Running> {
           },
           { disk: new LinuxDisk(disk.path), clock: systemClock, log },
         ),
+      tierOf: (path) => deviceTier(path),
       startExport: exports.start,
       pool,
       resources: () => ({

@@ -28,7 +28,7 @@ import { NoticeBoard } from './notice-board.ts';
 import { PeerSet } from './peer/peer-set.ts';
 import { Background } from './replica/background.ts';
 import { BlockHealer } from './replica/block-healer.ts';
-import { DiskTable, type OpenStore } from './replica/disk-table.ts';
+import { DiskTable, type DiskTableModules, type OpenStore } from './replica/disk-table.ts';
 import { FillWatch } from './replica/fill-watch.ts';
 import type { ReplicaDisk } from './replica/replica-disk.ts';
 import { ReplicaServer } from './replica/replica-server.ts';
@@ -53,6 +53,8 @@ export interface NodeDataPlaneModules {
   /** Must know `local:` addresses (`routeNetwork`). */
   readonly network: Network;
   readonly openStore: OpenStore;
+  /** See DiskTableModules. */
+  readonly tierOf?: DiskTableModules['tierOf'];
   readonly startExport: StartExport;
   /** Of the clients' server, when it gives back the buffers of answered reads. */
   readonly pool?: BufferPool;
@@ -111,6 +113,7 @@ export class NodeDataPlane implements DataPlane {
     this.#disks = new DiskTable({
       log: modules.log,
       openStore: modules.openStore,
+      ...(modules.tierOf === undefined ? {} : { tierOf: modules.tierOf }),
       onUrgent: () => this.#onUrgent(),
       onOpened: (disk) => {
         this.#parts?.server.disks.set(disk.id, disk);

@@ -1,6 +1,7 @@
 /** The operator API's view of the leading manager: its views on request, its commands into the inbox. */
 import type { ManagerPort } from './api/manager-port.ts';
 import { explainAll, explainSubject } from './core/explain/explain.ts';
+import { planView } from './core/pools/pool-apply.ts';
 import type { Now, State } from './core/state.ts';
 import { uninstallView } from './core/uninstall.ts';
 import { attachmentViews } from './core/views/attachment-views.ts';
@@ -21,6 +22,7 @@ export function createViews(state: State, now: () => Now): ManagerViews {
     node: (id) => nodeView(state, id, now()),
     disks: () => diskViews(state),
     pools: () => poolViews(state),
+    plan: (document) => planView(state, document, now()),
     pgs: (filter) => pgViews(state, filter),
     volumes: () => volumeViews(state, now()),
     attachments: () => attachmentViews(state, now()),

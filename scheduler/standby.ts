@@ -161,6 +161,7 @@ export class Standby implements ManagerPort, StandbyPort {
   node: ManagerViews['node'] = (id) => this.#views.node(id);
   disks = () => this.#views.disks();
   pools = () => this.#views.pools();
+  plan: ManagerViews['plan'] = (document) => this.#views.plan(document);
   pgs: ManagerViews['pgs'] = (filter) => this.#views.pgs(filter);
   volumes = () => this.#views.volumes();
   attachments = () => this.#views.attachments();

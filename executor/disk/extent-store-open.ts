@@ -5,8 +5,9 @@
 import { crc32c } from '../../shared/base/crc32c.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { EXTENT_BYTES, formatBytes } from '../../shared/base/units.ts';
-import type { Disk, DiskIndex, IndexChange } from '../../shared/ports.ts';
+import type { DiskIndex, IndexChange } from '../../shared/ports.ts';
 import { DiskError } from '../../shared/ports.ts';
+import { claimDisk } from './disk-claim.ts';
 import { DiskExtentStore } from './disk-extent-store.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { ExtentCatalog } from './extent-catalog.ts';
@@ -29,7 +30,6 @@ import {
   EXTENTS_PER_SLOT_MAX,
 } from './store-tuning.ts';
 import type { StoreModules, StoreOptions } from './store-types.ts';
-import { encodeSuperblock, readSuperblock, SUPERBLOCK_NAME } from './superblock.ts';
 import { TableCache } from './table-cache.ts';
 
 const INDEX_NAME = 'index';
@@ -53,7 +53,7 @@ export async function openExtentStore(
     );
   }
   try {
-    claim(options, modules.disk);
+    claimDisk(options, modules.disk);
     return await openWatched(options, modules, slotCount);
   } catch (error) {
     if (!(error instanceof DiskError)) throw error;
@@ -84,39 +84,6 @@ async function openWatched(
     );
     throw error;
   }
-}
-
-/** Ours already, or empty and now ours. */
-function claim(options: StoreOptions, disk: Disk): void {
-  if (disk.exists(SUPERBLOCK_NAME)) {
-    const found = readSuperblock(disk);
-    for (const field of ['clusterId', 'diskId', 'uuid'] as const) {
-      if (found[field] === options[field]) continue;
-      throw new StorageError(
-        'foreign-data',
-        `Store on "${disk.path}" has ${field} "${found[field]}", expected "${options[field]}"`,
-        { field, found: found[field], expected: options[field] },
-      );
-    }
-    return;
-  }
-  const foreign = disk.list().find((name) => {
-    // What a file system brings along, and a superblock whose writing was cut short.
-    return (
-      name !== 'lost+found' && !name.startsWith('lost+found/') && name !== `${SUPERBLOCK_NAME}.new`
-    );
-  });
-  if (foreign !== undefined) {
-    throw new StorageError(
-      'foreign-data',
-      `Directory "${disk.path}" holds "${foreign}" and no superblock, expected it to be empty`,
-      { found: foreign },
-    );
-  }
-  if (!options.create) {
-    throw new StorageError('not-found', `Directory "${disk.path}" holds no store`);
-  }
-  disk.writeFile(SUPERBLOCK_NAME, encodeSuperblock(options));
 }
 
 async function open(

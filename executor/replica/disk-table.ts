@@ -8,11 +8,13 @@ import type { DiskId, PgId, VolumeId } from '../../shared/base/ids.ts';
 import type {
   DiskReport,
   DiskStatus,
+  ForeignFinding,
   PgUsage,
   VolumeUsage,
 } from '../../shared/model/node-report.ts';
 import type { Log } from '../../shared/ports.ts';
 import type { DiskAssignment } from '../data-plane.ts';
+import { foreignOf } from '../disk/disk-claim.ts';
 import type { ExtentStore } from '../disk/extent-store.ts';
 import { ReplicaDisk } from './replica-disk.ts';
 
@@ -21,6 +23,8 @@ export type OpenStore = (disk: DiskAssignment) => Promise<ExtentStore>;
 export interface DiskTableModules {
   readonly log: Log;
   readonly openStore: OpenStore;
+  /** The kind of device below a directory; null or missing: not known. */
+  readonly tierOf?: (path: string) => NonNullable<DiskReport['tier']> | null;
   readonly onUrgent: () => void;
   /** A store is open and may be served; before a removed one is closed. */
   readonly onOpened: (disk: ReplicaDisk) => void;
@@ -31,6 +35,8 @@ interface Entry {
   readonly assignment: DiskAssignment;
   status: DiskStatus;
   error: string;
+  foreign: ForeignFinding | null;
+  readonly tier: NonNullable<DiskReport['tier']> | null;
   disk: ReplicaDisk | null;
   opening: Promise<void>;
   isRemoved: boolean;
@@ -61,6 +67,8 @@ export class DiskTable {
       assignment,
       status: 'opening',
       error: '',
+      foreign: null,
+      tier: this.#modules.tierOf?.(assignment.path) ?? null,
       disk: null,
       opening: Promise.resolve(),
       isRemoved: false,
@@ -121,6 +129,7 @@ export class DiskTable {
       onOpened(disk);
       onUrgent();
     } catch (error) {
+      entry.foreign = foreignOf(error);
       this.#fail(entry, describeError(error));
     }
   }
@@ -148,7 +157,7 @@ export class DiskTable {
 }
 
 function reportOf(entry: Entry): DiskReport {
-  const { assignment, status, error, disk } = entry;
+  const { assignment, status, error, disk, tier, foreign } = entry;
   const usage = disk === null ? null : disk.store.usage();
   return {
     id: assignment.id,
@@ -162,5 +171,7 @@ function reportOf(entry: Entry): DiskReport {
     dirtyExtentCount: usage?.dirtyExtentCount ?? 0,
     checksumErrorCount: usage?.checksumErrorCount ?? 0,
     incarnation: disk?.store.incarnation ?? 0,
+    ...(tier === null ? {} : { tier }),
+    ...(foreign === null ? {} : { foreign }),
   };
 }

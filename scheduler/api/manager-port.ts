@@ -3,6 +3,8 @@
  * something changed. The shell implements it over the state of the leading manager; tests implement
  * it over generated views. Reading is synchronous and cheap: all state is in memory.
  */
+
+import type { StorageError } from '../../shared/base/errors.ts';
 import type { NodeId } from '../../shared/base/ids.ts';
 import type {
   AttachmentView,
@@ -18,6 +20,7 @@ import type {
   VolumeView,
 } from '../../shared/model/api-views.ts';
 import type { ExplainView } from '../../shared/model/explanation-view.ts';
+import type { PlanView, PoolDocument } from '../../shared/model/pool-settings.ts';
 import type { Command, CommandResult } from '../core/contract.ts';
 
 /** Absent fields do not filter. `disk` (`d7`): PGs that have it in sync, joining or as a target. */
@@ -46,6 +49,8 @@ export interface ManagerPort {
   node(id: NodeId): NodeView | null;
   disks(): readonly DiskView[];
   pools(): readonly PoolView[];
+  /** What a document would change; null: what is pending as it is. An error: the document makes no sense. */
+  plan(document: PoolDocument | null): PlanView | StorageError;
   pgs(filter: PgFilter): readonly PgView[];
   volumes(): readonly VolumeView[];
   attachments(): readonly AttachmentView[];

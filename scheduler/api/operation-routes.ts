@@ -1,13 +1,11 @@
-/** Commands on nodes, disks, pools and jobs. Those that start work answer with the job to watch. */
+/** Commands on nodes, disks and jobs. Those that start work answer with the job to watch. */
 import type { FastifyInstance } from 'fastify';
 import type { DiskView, JobView, NodeView } from '../../shared/model/api-views.ts';
-import type { Command } from '../core/contract.ts';
 import { run } from './execution.ts';
-import type { JsonSchema } from './json-schema.ts';
-import { flag, nullable, objectSchema, ref } from './json-schema.ts';
+import { nullable, objectSchema, ref } from './json-schema.ts';
 import type { ManagerPort } from './manager-port.ts';
 import { addPlannedWork, findStarted } from './planned-routes.ts';
-import { diskIdOf, getDisk, getJob, getNode, getPool, jobIdOf, nodeIdOf } from './references.ts';
+import { diskIdOf, getDisk, getJob, getNode, jobIdOf, nodeIdOf } from './references.ts';
 import { describeRoute, pathParameter } from './route-schema.ts';
 import { addScrubRoute } from './scrub-routes.ts';
 
@@ -28,8 +26,7 @@ const diskAnswer = objectSchema({ disk: ref('Disk'), job: nullable(ref('Job')) }
 export function addOperations(app: FastifyInstance, manager: ManagerPort): void {
   addNodeCommands(app, manager);
   addDiskCommands(app, manager);
-  addPoolCommand(app, manager);
-  addJobCommand(app, manager);
+  addJobCommands(app, manager);
   addBrakeCommand(app, manager);
   addScrubRoute(app, manager);
   addPlannedWork(app, manager);
@@ -93,75 +90,28 @@ function addDiskCommands(app: FastifyInstance, manager: ManagerPort): void {
   }
 }
 
-interface PoolChanges {
-  readonly expandAtRatio?: number;
-  readonly fullAtRatio?: number;
-  readonly diskCountMax?: number | null;
-  readonly expandCooldownSeconds?: number;
-  readonly isAutoExpand?: boolean;
-  readonly claimPerNode?: number | null;
-  readonly claimNodes?: number | null;
-}
-
-const ratioChange: JsonSchema = { type: 'number', exclusiveMinimum: 0, maximum: 1 };
-const bound: JsonSchema = { type: ['integer', 'null'], minimum: 1, description: 'null: no bound' };
-/** A week: longer than anyone waits on purpose. */
-const COOLDOWN_SECONDS_MAX = 7 * 24 * 3600;
-
-const poolChanges: JsonSchema = {
-  ...objectSchema(
-    {
-      expandAtRatio: ratioChange,
-      fullAtRatio: ratioChange,
-      diskCountMax: bound,
-      expandCooldownSeconds: { type: 'number', minimum: 0, maximum: COOLDOWN_SECONDS_MAX },
-      isAutoExpand: flag,
-      claimPerNode: bound,
-      claimNodes: bound,
-    },
-    [],
-  ),
-  minProperties: 1,
-};
-
-function addPoolCommand(app: FastifyInstance, manager: ManagerPort): void {
-  app.patch<{ Params: { pool: string }; Body: PoolChanges }>(
-    '/pools/:pool',
-    {
-      schema: describeRoute('pools', 'Change settings of a pool', ref('Pool'), {
-        params: pathParameter('pool', 'Name'),
-        body: poolChanges,
-      }),
-    },
-    async (request) => {
-      const { name } = getPool(manager, request.params.pool);
-      const { expandCooldownSeconds, ...rest } = request.body;
-      const changes =
-        expandCooldownSeconds === undefined
-          ? rest
-          : { ...rest, expandCooldownMs: Math.round(expandCooldownSeconds * 1000) };
-      const command: Command = { kind: 'update-pool', pool: name, changes };
-      await run(manager, command);
-      return getPool(manager, name);
-    },
-  );
-}
-
-function addJobCommand(app: FastifyInstance, manager: ManagerPort): void {
-  app.post<{ Params: { job: string } }>(
-    '/jobs/:job/cancel',
-    {
-      schema: describeRoute('jobs', 'Cancel a running job', ref('Job'), {
-        params: pathParameter('job', 'Id (j4)'),
-        body: emptyBody,
-      }),
-    },
-    async (request) => {
-      const job = getJob(manager, request.params.job);
-      await run(manager, { kind: 'cancel-job', job: jobIdOf(job) });
-      return getJob(manager, job.id);
-    },
-  );
+function addJobCommands(app: FastifyInstance, manager: ManagerPort): void {
+  const kinds = [
+    ['cancel', 'cancel-job', 'Cancel a running job'],
+    ['pause', 'pause-job', 'Let a change of pools rest: copies that run end, no other begins'],
+    ['resume', 'resume-job', 'Let a paused job go on'],
+  ] as const;
+  for (const [word, kind, summary] of kinds) {
+    app.post<{ Params: { job: string } }>(
+      `/jobs/:job/${word}`,
+      {
+        schema: describeRoute('jobs', summary, ref('Job'), {
+          params: pathParameter('job', 'Id (j4)'),
+          body: emptyBody,
+        }),
+      },
+      async (request) => {
+        const job = getJob(manager, request.params.job);
+        await run(manager, { kind, job: jobIdOf(job) });
+        return getJob(manager, job.id);
+      },
+    );
+  }
 }
 
 function addBrakeCommand(app: FastifyInstance, manager: ManagerPort): void {

@@ -16,6 +16,7 @@ import { answerGarbage, errorHandler } from './error-answers.ts';
 import { addArtefacts, addDashboard } from './files.ts';
 import type { ManagerPort } from './manager-port.ts';
 import { addOperations } from './operation-routes.ts';
+import { addPoolRoutes } from './pool-routes.ts';
 import { addLeaderRoute, addProbes } from './probe-routes.ts';
 import { addReadRoutes } from './read-routes.ts';
 import { addRequestRules } from './request-rules.ts';
@@ -117,6 +118,7 @@ async function buildApi(
       addReadRoutes(v1, manager);
       addVolumeCommands(v1, manager);
       addOperations(v1, manager);
+      addPoolRoutes(v1, manager);
       addStreamRoutes(v1, streams);
     },
     { prefix: '/v1' },

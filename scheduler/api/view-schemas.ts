@@ -25,6 +25,11 @@ import type {
   ExplainView,
   ExplanationView,
 } from '../../shared/model/explanation-view.ts';
+import {
+  PLAN_STEP_KINDS,
+  type PlanStepView,
+  type PlanView,
+} from '../../shared/model/pool-settings.ts';
 import type { PgSummaryView, SnapshotView } from '../../shared/model/stream-view.ts';
 import type { JsonSchema } from './json-schema.ts';
 import {
@@ -35,6 +40,7 @@ import {
   nullable,
   nullableOneOf,
   number,
+  objectSchema,
   oneOf,
   record,
   ref,
@@ -42,6 +48,7 @@ import {
   time,
   viewSchema,
 } from './json-schema.ts';
+import { SELECTOR_FIELDS } from './pool-schemas.ts';
 
 const ratio = described(number, 'Ratio, 0 to 1');
 const bytes = described(number, 'Bytes');
@@ -146,6 +153,8 @@ const disk = viewSchema<DiskView>('Disk', {
   state: oneOf(['claiming', 'launched', 'serving', 'down', 'failed', 'releasing', 'lost']),
   error: text,
   isDraining: flag,
+  leavingReason: described(text, 'Why it leaves its pool; empty while it does not'),
+  foreign: described(text, 'What is in its directory and not ours; empty when there is nothing'),
   outReason: described(text, 'Why it was taken out for its errors; empty while it is not'),
   sizeBytes: bytes,
   usedBytes: bytes,
@@ -153,6 +162,33 @@ const disk = viewSchema<DiskView>('Disk', {
   pgCount: count,
   checksumErrorCount: count,
   taskId: nullable(text),
+});
+
+const selector: JsonSchema = {
+  $id: 'PoolSelector',
+  ...objectSchema(SELECTOR_FIELDS, Object.keys(SELECTOR_FIELDS)),
+};
+
+const planStep = viewSchema<PlanStepView>('PlanStep', {
+  kind: oneOf(PLAN_STEP_KINDS),
+  pool: text,
+  toPool: described(nullable(text), 'Where a disk goes; null: back to Mesos'),
+  node: nullable(text),
+  hostname: nullable(text),
+  disk: nullable(text),
+  place: described(nullable(text), 'Kind and root of the disk, like mount:/mnt/a'),
+  sizeBytes: nullable(number),
+  replicasToMove: count,
+  dataBytes: bytes,
+  reason: text,
+});
+
+const plan = viewSchema<PlanView>('Plan', {
+  steps: list(ref('PlanStep')),
+  replicasToMove: count,
+  dataBytes: bytes,
+  notes: described(list(text), 'What the plan does not know, or cannot do'),
+  job: described(nullable(text), 'The job that carries it out now'),
 });
 
 const forecast = viewSchema<ForecastView>('Forecast', {
@@ -198,6 +234,9 @@ const pool = viewSchema<PoolView>('Pool', {
   forecast: nullable(ref('Forecast')),
   capacityHook: nullable(ref('CapacityHook')),
   fillDeviationRatio: number,
+  selector: ref('PoolSelector'),
+  priority: count,
+  isLeaving: flag,
 });
 
 const pg = viewSchema<PgView>('Pg', {
@@ -390,6 +429,9 @@ export const VIEW_SCHEMAS: readonly JsonSchema[] = [
   cluster,
   node,
   disk,
+  selector,
+  planStep,
+  plan,
   forecast,
   capacityHook,
   pool,

@@ -9,6 +9,7 @@ import type { CommandResult } from './contract.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
 import { nextMapVersion } from './fencing.ts';
+import { describeForeign } from './foreign-data.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
 import { changeMembers, familyOf, memberCount } from './members.ts';
 import { isDiskLost, isDiskServing, isNodeUp } from './node-life.ts';
@@ -101,6 +102,10 @@ export function drainDisk(state: State, id: DiskId, now: Now): CommandResult {
   const running = findRunningJob(state, 'drain', subject);
   if (disk.isDraining) return { kind: 'done', id: running?.id ?? null };
   if (disk.phase === 'releasing') return { kind: 'done', id: null };
+  if ((disk.foreign ?? null) !== null) {
+    const text = `Cannot give ${subject} back, Mesos would delete what is in it: ${describeForeign(state, disk)}`;
+    return { kind: 'failed', error: new StorageError('conflict', text, { disk: subject }) };
+  }
   state.facts.disks.update(id, { isDraining: true });
   const held = heldBy(state, [disk]);
   const reason = `an operator drains ${subject} on ${formatNode(disk.node)}`;

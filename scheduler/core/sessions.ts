@@ -14,6 +14,7 @@ import {
 import type { Effect, Event } from './contract.ts';
 import { recordEvent } from './events.ts';
 import { nextMapVersion, unfence } from './fencing.ts';
+import { takeFinding } from './foreign-data.ts';
 import { isNodeMapped } from './map.ts';
 import { observedNode } from './node-life.ts';
 import { takeNotices } from './notices.ts';
@@ -223,23 +224,26 @@ function takeDisks(state: State, node: NodeRecord, reports: Reports, now: Now): 
   }
 }
 
-function takeDisk(state: State, disk: DiskRecord, report: DiskReport, now: Now): void {
+function takeDisk(state: State, known: DiskRecord, report: DiskReport, now: Now): void {
+  let disk = known;
   if (report.uuid !== disk.uuid) {
     const message = `${formatDisk(disk.id)} reports identity "${report.uuid}", expected "${disk.uuid}": it is not used`;
     const subject = formatDisk(disk.id);
     recordEvent(state, { severity: 'error', kind: 'disk.foreign', message, subject }, now);
     return;
   }
+  takeFinding(state, disk, report, now);
+  disk = state.facts.disks.get(disk.id);
   if (takeIncarnation(state, disk, report, now) === 'foreign') {
     rejectStore(state, disk, now);
     return;
   }
   const { capacityBytes, usedBytes } = report;
-  const known = state.disks.get(disk.id);
-  if (known === undefined) state.disks.set(disk.id, { capacityBytes, usedBytes });
+  const observed = state.disks.get(disk.id);
+  if (observed === undefined) state.disks.set(disk.id, { capacityBytes, usedBytes });
   else {
-    known.capacityBytes = capacityBytes;
-    known.usedBytes = usedBytes;
+    observed.capacityBytes = capacityBytes;
+    observed.usedBytes = usedBytes;
   }
   // What failed stays out until an operator activates it; what is given back has no way back.
   if (disk.phase === 'failed' || disk.phase === 'lost' || disk.phase === 'releasing') return;

@@ -4,6 +4,8 @@
  * bytes; times are ISO 8601.
  */
 
+import type { PoolSelector } from './pool-selector.ts';
+
 /** ok: nothing to do. degraded: works, redundancy is being restored. critical: I/O waits or data is at risk. */
 export type Health = 'ok' | 'degraded' | 'critical';
 
@@ -119,6 +121,10 @@ export interface DiskView {
   readonly isDraining: boolean;
   /** Why it was taken out for its errors; empty while it is not. */
   readonly outReason: string;
+  /** Why it leaves its pool; empty while it does not. */
+  readonly leavingReason: string;
+  /** What was found in its directory that is not ours, where, and what to do; empty when there is nothing. */
+  readonly foreign: string;
   readonly sizeBytes: number;
   readonly usedBytes: number;
   readonly usedRatio: number;
@@ -180,6 +186,11 @@ export interface PoolView {
   readonly capacityHook: CapacityHookView | null;
   /** Largest distance of a disk's fill from the mean fill, as a ratio of the mean. */
   readonly fillDeviationRatio: number;
+  /** Which disks it takes; `priority` decides between pools that would take the same. */
+  readonly selector: PoolSelector;
+  readonly priority: number;
+  /** It is being deleted. */
+  readonly isLeaving: boolean;
 }
 
 export interface PgView {

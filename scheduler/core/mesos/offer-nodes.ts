@@ -162,7 +162,7 @@ export function refreshNode(state: State, node: NodeRecord, offer: Offer, now: N
     // A drained agent offers nothing: its operator has reactivated it.
     ...((node.outageSinceMs ?? null) === null ? {} : { outageSinceMs: null }),
     // A new registration: its disks may be others.
-    ...(isNewAgent ? { withheldPlaces: [] } : {}),
+    ...(isNewAgent ? { withheldPlaces: [], tiers: {} } : {}),
   };
   if (isNewAgent) noteNewAgent(state, node, offer, now);
   const isSame = Object.entries(seen).every(

@@ -8,6 +8,7 @@
 import { assert } from '../../../shared/base/assert.ts';
 import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
 import { recordEvent } from '../events.ts';
+import { whyKept } from '../foreign-data.ts';
 import { memberCount } from '../members.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
@@ -44,6 +45,13 @@ export function releaseDisk(state: State, site: Site, disk: DiskRecord, now: Now
     if (held.length > 0) askWhy(state, disk, now);
     return;
   }
+  const kept = held.some(({ resource }) => resource.disk?.persistence !== undefined)
+    ? whyKept(state, disk)
+    : null;
+  if (kept !== null) {
+    keepVolume(state, disk, kept, now);
+    return;
+  }
   if (held.length > 0) {
     for (const entry of held) giveBack(site, entry);
     state.mesos.releases.set(disk.id, { sinceMs: now.ms, isSent: true });
@@ -55,6 +63,27 @@ export function releaseDisk(state: State, site: Site, disk: DiskRecord, now: Now
   if (release?.isSent === true && now.ms - release.sinceMs >= SETTLE_MS) {
     forgetDisk(state, disk, now);
   }
+}
+
+/**
+ * Mesos deletes what is in a volume that is destroyed: what may be of others stays reserved instead. What
+ * nobody has looked into yet is brought up once more, and given back when its executor found nothing.
+ */
+function keepVolume(state: State, disk: DiskRecord, why: string, now: Now): void {
+  const name = formatDisk(disk.id);
+  state.mesos.releases.delete(disk.id);
+  const isToBeExamined =
+    (disk.foreign ?? null) === null && state.facts.nodes.get(disk.node).admin !== 'gone';
+  state.facts.disks.update(disk.id, {
+    phase: isToBeExamined ? 'down' : 'failed',
+    phaseSinceMs: now.wallMs,
+    error: `it is not given back yet: ${why}`,
+    isDraining: isToBeExamined,
+  });
+  const next = isToBeExamined ? '; its executor looks first' : '';
+  const message = `${name} on ${formatNode(disk.node)} stays reserved and is not given back: ${why}${next}`;
+  const severity = isToBeExamined ? 'warning' : 'error';
+  recordEvent(state, { severity, kind: 'disk.kept', message, subject: name }, now);
 }
 
 /** Plans DESTROY, when it is a volume, and UNRESERVE of all that is left of the entry. */

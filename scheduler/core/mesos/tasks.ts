@@ -20,6 +20,7 @@ import { rebuildWaitMs } from '../disk-use.ts';
 import { recordEvent } from '../events.ts';
 import { isBeingRestarted } from '../executor-version.ts';
 import { nextMapVersion } from '../fencing.ts';
+import { noteOpened } from '../foreign-data.ts';
 import { isReadyToGrow } from '../growth.ts';
 import { observedNode } from '../node-life.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
@@ -162,6 +163,8 @@ function onAlive(
   noteLife(task, TASK_MEANING[status.state] === 'alive' ? 'alive' : 'starting', status, now);
   // STAGING comes from the master alone: the executor need not be there yet.
   if (status.state !== 'TASK_STAGING') observedNode(state, disk.node).executor = 'running';
+  // Our executors say so once the store is open.
+  if (status.state === 'TASK_RUNNING') noteOpened(state, disk);
   if (disk.phase === 'claiming' || disk.phase === 'down')
     setPhase(state, disk, 'launched', '', now);
 }

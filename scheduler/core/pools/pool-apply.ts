@@ -11,7 +11,12 @@
  */
 import { StorageError } from '../../../shared/base/errors.ts';
 import { formatDisk, formatJob, formatNode, type NodeId } from '../../../shared/base/ids.ts';
-import type { NewPool, PoolDocument, PoolSettings } from '../../../shared/model/pool-settings.ts';
+import type {
+  NewPool,
+  PlanView,
+  PoolDocument,
+  PoolSettings,
+} from '../../../shared/model/pool-settings.ts';
 import type { CommandResult } from '../contract.ts';
 import { recordEvent } from '../events.ts';
 import { familyKey } from '../facts.ts';
@@ -22,7 +27,7 @@ import type { DiskRecord, JobRecord, PoolRecord } from '../records.ts';
 import { setDiskPhase } from '../sessions.ts';
 import type { Now, State } from '../state.ts';
 import { findApplyJob } from './apply-state.ts';
-import { changesOf, findMisfits } from './pool-plan.ts';
+import { changesOf, findMisfits, planPools } from './pool-plan.ts';
 import { changedPool, desiredPools, newPool, POOLS_MAX } from './pool-settings.ts';
 
 /** Volumes go there when nothing else is said, so it stays. */
@@ -86,6 +91,18 @@ export function wantedPools(
   const { pools } = state.facts;
   if (document === null) return new Map([...pools.values()].map((pool) => [pool.name, pool]));
   return desiredPools(pools.values(), document, state.options, DEFAULT_POOL);
+}
+
+/** What a document would change, or what is pending without one. */
+export function planView(
+  state: State,
+  document: PoolDocument | null,
+  now: Now,
+): PlanView | StorageError {
+  const before = wantedPools(state, null);
+  const after = wantedPools(state, document);
+  if (before instanceof StorageError) return before;
+  return after instanceof StorageError ? after : planPools(state, before, after, now);
 }
 
 function begin(

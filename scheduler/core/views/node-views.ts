@@ -10,6 +10,7 @@ import type { DiskView, NodeView } from '../../../shared/model/api-views.ts';
 import type { DiskReport } from '../../../shared/model/node-report.ts';
 import { capacityOf } from '../capacity.ts';
 import { nodeState } from '../explain/node-state.ts';
+import { describeForeign } from '../foreign-data.ts';
 import { memberCount } from '../members.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
@@ -118,6 +119,8 @@ function diskView(state: State, disk: DiskRecord, report: DiskReport | undefined
     error: disk.error,
     isDraining: disk.isDraining,
     outReason: disk.out?.reason ?? '',
+    leavingReason: disk.unselected?.reason ?? '',
+    foreign: describeForeign(state, disk),
     sizeBytes,
     usedBytes,
     usedRatio: sizeBytes === 0 ? 0 : usedBytes / sizeBytes,

@@ -15,6 +15,7 @@ import { clusterHealth } from '../explain/health.ts';
 import { fillDeviationRatio } from '../fairness.ts';
 import { isDiskServing, isNodeUp } from '../node-life.ts';
 import { addCounts, countFamily, pgState, pgsOf, servingSet } from '../pg-state.ts';
+import { selectorOf } from '../pools/selection.ts';
 import type { PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { capacityHookView, forecastView } from './growth-views.ts';
@@ -159,5 +160,8 @@ function poolView(
     forecast: forecastView(state, pool),
     capacityHook: capacityHookView(state, pool),
     fillDeviationRatio: fillDeviationRatio(state, pool.name),
+    selector: selectorOf(pool, state.options),
+    priority: pool.priority ?? 0,
+    isLeaving: pool.isLeaving === true,
   };
 }

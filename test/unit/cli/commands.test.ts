@@ -144,7 +144,7 @@ describe('cli: commands', function () {
     expect((await cistern('node', 'show', 'n1')).stdout).to.match(/d1 +serving +800 GiB +53 %/);
     expect((await cistern('disk', 'list', '--node', 'n2')).stdout).to.match(/^DISK.*\nd2 .*\n$/);
     expect((await cistern('disk', 'show', 'd3')).stdout).to.match(/UUID +0{8}-/);
-    expect((await cistern('pool', 'list')).stdout).to.match(/default +ssd +3 +2\.3 TiB/);
+    expect((await cistern('pool', 'list')).stdout).to.match(/default +tier ssd +3 +2\.3 TiB/);
     expect((await cistern('pool', 'show', 'default')).stdout).to.include('at 80 %');
     const pgs = await cistern('pg', 'list', '--limit', '5');
     expect(pgs.stdout.trimEnd().split('\n')).to.have.length(7);
