@@ -5,7 +5,8 @@
 import { isBraked } from '../../scheduler/core/brake.ts';
 import type { Command, CommandResult } from '../../scheduler/core/contract.ts';
 import type { NodeRecord, VolumeRecord } from '../../scheduler/core/records.ts';
-import type { VolumeId } from '../../shared/base/ids.ts';
+import type { State } from '../../scheduler/core/state.ts';
+import type { NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { Prng } from '../../shared/base/prng.ts';
 import type { Cluster } from './cluster.ts';
 import type { SwarmOptions } from './swarm.ts';
@@ -77,13 +78,16 @@ export class Administrator {
   }
 
   /**
-   * After a mass failure he says that nothing more comes back, so that lost copies are made again; and
-   * he moves volumes from nodes that have lost all their disks, and with them their executor.
+   * After a mass failure he says that nothing more comes back, so that lost copies are made again; he says
+   * so of each machine that was replaced; and he moves volumes from nodes that have lost all their disks, and with them their executor.
    */
   async #tend(): Promise<void> {
     const { state } = this.#cluster;
     if (state === null) return;
     if (isBraked(state)) await this.#execute({ kind: 'release-brake' });
+    for (const node of replacedNodes(state)) {
+      await this.#execute({ kind: 'forget-node', node });
+    }
     for (const volume of this.clients.keys()) {
       const record = state.facts.volumes.find(volume);
       if (record === undefined || record.attachedTo === null || this.#busy.has(volume)) continue;
@@ -272,9 +276,20 @@ export class Administrator {
   }
 
   #findNode(host: string): NodeRecord | null {
-    for (const node of this.#cluster.state?.facts.nodes.values() ?? []) {
-      if (node.hostname === host) return node;
-    }
-    return null;
+    const nodes = [...(this.#cluster.state?.facts.nodes.values() ?? [])];
+    const there = nodes.filter(({ hostname, admin }) => hostname === host && admin !== 'gone');
+    return there.at(-1) ?? null;
   }
+}
+
+/** Nodes out of reach whose host has come back as another one. */
+function replacedNodes(state: State): NodeId[] {
+  const nodes = [...state.facts.nodes.values()].filter(({ admin }) => admin !== 'gone');
+  return nodes
+    .filter(({ id, isFenced, registeredAtVersion, hostname }) => {
+      // Some are replaced before they ever said hello.
+      const isAway = isFenced || registeredAtVersion === null;
+      return isAway && nodes.some((other) => other.id > id && other.hostname === hostname);
+    })
+    .map(({ id }) => id);
 }

@@ -33,6 +33,8 @@ export class AgentRegistry {
   readonly #random: Prng;
   readonly #master: MasterSide;
   readonly #agents = new Map<string, Registered>();
+  /** As they were before anything was reserved. */
+  readonly #resources = new Map<string, readonly Resource[]>();
   #renewals = 0;
 
   constructor(modules: { readonly clock: Clock; readonly random: Prng }, master: MasterSide) {
@@ -47,6 +49,7 @@ export class AgentRegistry {
     if (zone !== null) {
       model.domain = { fault_domain: { region: { name: 'region' }, zone: { name: zone } } };
     }
+    this.#resources.set(hostname, resources);
     this.#enter(model, machine);
   }
 
@@ -95,10 +98,11 @@ export class AgentRegistry {
   }
 
   /**
-   * The agent could not recover and begins anew, under another id. What it had reserved and created is kept
-   * apart and offered again; its tasks, executors and unacknowledged updates are not.
+   * The agent could not recover and begins anew, under another id, without its tasks, executors and
+   * unacknowledged updates. What it had reserved and created is kept apart and offered again; unless
+   * its directory was emptied (`isWiped`): then its resources are free.
    */
-  renew(hostname: string): void {
+  renew(hostname: string, isWiped: boolean): void {
     const former = this.findHost(hostname);
     if (former === undefined) return;
     this.#onBroken(former);
@@ -106,6 +110,7 @@ export class AgentRegistry {
     const { model, machine } = former;
     for (const executorId of [...model.executors.keys()]) model.endExecutor(executorId);
     for (const taskId of [...model.tasks.keys()]) model.endTask(taskId);
+    if (isWiped) model.free = [...(this.#resources.get(hostname) ?? [])];
     this.#renewals += 1;
     model.agentId = `agent-${hostname}-S${this.#renewals}`;
     const entry = this.#enter(model, machine);

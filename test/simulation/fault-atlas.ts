@@ -59,6 +59,8 @@ export class FaultAtlas {
   /** Copies that lost writes with their power: `pg/disk`, until the group has gone on without them. */
   readonly #forgetful = new Set<string>();
   readonly #dead = new Set<SimulatedDisk>();
+  /** Disks by number whose machine was replaced. */
+  readonly #lost = new Set<number>();
   /** Faults under way per node, and until when their aftermath lasts. */
   readonly #away = new Map<SimulatedNode, number>();
   readonly #awayUntil = new Map<SimulatedNode, number>();
@@ -135,6 +137,15 @@ export class FaultAtlas {
     return this.#pgsOn((place) => place.device === device).every((pg) =>
       this.#hasGood(pg, (place) => place.device === device),
     );
+  }
+
+  /** Whether a machine may be gone with all its disks. */
+  mayLoseNode(node: SimulatedNode, replicas: number): boolean {
+    if (!this.mayLosePower(node)) return false;
+    const hosts = this.#cluster.nodes.filter(
+      (other) => other !== node && [...other.disks.values()].some((disk) => !this.#dead.has(disk)),
+    );
+    return hosts.length >= replicas;
   }
 
   mayDamage({ device, pg }: CopyPlace): boolean {
@@ -218,6 +229,11 @@ export class FaultAtlas {
     }
   }
 
+  /** What it held is gone; whoever counts on it finds nothing there. */
+  noteNodeLost(node: SimulatedNode): void {
+    for (const [disk, place] of this.#disks) if (place.node === node) this.#lost.add(disk);
+  }
+
   noteDead(device: SimulatedDisk): void {
     this.#dead.add(device);
   }
@@ -255,7 +271,7 @@ export class FaultAtlas {
 
   #isFlawed(pg: number, disk: number): boolean {
     const device = this.#disks.get(disk)?.device;
-    if (device === undefined || this.#dead.has(device)) return true;
+    if (device === undefined || this.#dead.has(device) || this.#lost.has(disk)) return true;
     if (this.#forgetful.has(`${pg}/${disk}`)) return true;
     return this.#standing().some(({ place }) => place.pg === pg && place.disk === disk);
   }

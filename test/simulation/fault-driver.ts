@@ -44,6 +44,7 @@ const FAULTS: Readonly<Record<FaultKind, Fault>> = {
   'misdirected-write': disks.misdirectWrite,
   'agent-cut-off': mesos.cutOffAgent,
   'agent-renewed': mesos.renewAgent,
+  'machine-replaced': mesos.replaceMachine,
   'mesos-disconnect': mesos.disconnect,
   'mesos-delay': mesos.delayMesos,
 };

@@ -37,6 +37,22 @@ export const renewAgent: Fault = (site) => {
   return `${host} ${isReboot ? 'with its machine ' : ''}for ${awayMs} ms`;
 };
 
+/**
+ * A machine is gone with all its disks, and another one comes in its place: an agent under another id that
+ * offers free disks. The operator says that the old one never comes back (administrator.ts).
+ */
+export const replaceMachine: Fault = (site) => {
+  const { cluster, options, random, atlas } = site;
+  const powered = cluster.nodes.filter((node) => node.isPowered);
+  const node = pickSafe(site, powered, (one) => atlas.mayLoseNode(one, options.replicas));
+  if (node === null) return null;
+  atlas.noteNodeLost(node);
+  node.replaceMachine();
+  const awayMs = random.between(5_000, 50_000);
+  takeAway(site, [node], awayMs, () => node.restorePower());
+  return `${node.host} for ${awayMs} ms`;
+};
+
 /** The subscription of the scheduler breaks. */
 export const disconnect: Fault = ({ cluster }) => {
   cluster.mesos.disconnect();

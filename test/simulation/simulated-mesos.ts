@@ -86,8 +86,8 @@ export class SimulatedMesos {
   }
 
   /** Its agent begins anew under another id; `bootAgent`, or its machine, has it register. */
-  renewAgent(hostname: string): void {
-    this.#agents.renew(hostname);
+  renewAgent(hostname: string, isWiped = false): void {
+    this.#agents.renew(hostname, isWiped);
   }
 
   setCutOff(hostname: string, isCutOff: boolean): void {

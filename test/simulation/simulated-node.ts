@@ -164,6 +164,14 @@ export class SimulatedNode {
     this.#modules.mesos.bootAgent(this.host);
   }
 
+  /** Another machine in its place: empty disks, and an agent that knows nothing. */
+  replaceMachine(): void {
+    this.losePower();
+    this.#modules.trace.add(this.host, '! the machine is replaced');
+    for (const path of this.disks.keys()) this.disks.set(path, this.#makeDisk(path));
+    this.#modules.mesos.renewAgent(this.host, true);
+  }
+
   #makeDisk(path: string): SimulatedDisk {
     const { clock, random } = this.#modules;
     const { diskMiB, diskLatencyMs } = this.#options;
@@ -234,12 +242,17 @@ class Container implements ContainerHooks {
       onFinished: () => this.destroy(),
     });
     const grantAddress = `${options.host}:${GRANT_PORT}`;
-    this.#stopGrants = modules.control.serveGrants(grantAddress, this.clock, (request) => {
-      const agent = this.#executor.parts?.agent;
-      if (agent !== undefined) return agent.handleGrant(request);
-      const reason = 'this node has no disks yet';
-      return { isGranted: false, reason, mapVersion: 0, node: 0 as NodeId };
-    });
+    this.#stopGrants = modules.control.serveGrants(
+      grantAddress,
+      this.clock,
+      (request) => {
+        const agent = this.#executor.parts?.agent;
+        if (agent !== undefined) return agent.handleGrant(request);
+        const reason = 'this node has no disks yet';
+        return { isGranted: false, reason, mapVersion: 0, node: 0 as NodeId };
+      },
+      (announcement) => this.#executor.onAnnouncement(announcement),
+    );
   }
 
   async recall(): Promise<NodeRecollection | null> {

@@ -38,6 +38,7 @@ export const FAULT_KINDS = [
   'misdirected-write',
   'agent-cut-off',
   'agent-renewed',
+  'machine-replaced',
   'mesos-disconnect',
   'mesos-delay',
 ] as const;
