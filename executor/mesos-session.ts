@@ -134,6 +134,8 @@ export class ExecutorSession {
   /** A task's new state. Ignored for a task that is over or that nobody launched. */
   update(input: UpdateInput): SessionOutput[] {
     assert(input.uuid.length === 16, 'an update has a uuid of 16 bytes');
+    // A drain that gives the agent up passes it on as the task's end, and stops us in the middle.
+    assert(input.state !== 'TASK_KILLING', 'TASK_KILLING is never reported');
     const task = this.#tasks.get(input.taskId);
     if (task === undefined || task.isOver) return [];
     if (this.#updates.size >= UPDATES_MAX) {

@@ -9,6 +9,7 @@
  * two would take turns for ever. What a refusal means is the core's business (`framework.ts`), so a final
  * refusal over HTTP reaches it as an ERROR event too. Does not: hold offers, acknowledge, reconcile.
  */
+import { assert } from '../shared/base/assert.ts';
 import { describeError, StorageError } from '../shared/base/errors.ts';
 import { type ContentType, decode, encode } from '../shared/mesos/codec.ts';
 import type { FrameworkInfo } from '../shared/mesos/messages.ts';
@@ -153,6 +154,8 @@ class Subscriber implements MesosScheduler {
   }
 
   call(call: SchedulerCall): boolean {
+    // A call of type UNKNOWN, or of none, aborts a real master.
+    assert(call.type !== undefined && call.type !== 'UNKNOWN', 'a Mesos call has a type');
     const attempt = this.#attempt;
     if (attempt === null || !attempt.isSubscribed || this.#frameworkId === null) {
       this.#options.log('debug', 'Mesos call dropped, not subscribed', { type: call.type });
