@@ -1,6 +1,6 @@
 #!/bin/sh
 # Usage: debian-packages.sh PROGRAM[:PACKAGE] ...
-# Makes sure that the programs are there: installs their Debian packages as root, else says which
+# Makes sure that the programs (or files, when they begin with a slash) are there: installs their Debian packages as root, else says which
 # are missing and how to get them.
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
@@ -8,7 +8,7 @@ missing=""
 for wanted in "$@"; do
   program=${wanted%%:*}
   package=${wanted#*:}
-  if ! command -v "$program" >/dev/null 2>&1; then
+  if ! [ -f "$program" ] && ! command -v "$program" >/dev/null 2>&1; then
     case " $missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac
   fi
 done

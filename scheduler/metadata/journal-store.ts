@@ -211,11 +211,14 @@ export class JournalStore implements MetadataStore {
   #upkeepLater(seat: Seat, complaint: string, work: () => Promise<void>): void {
     if (this.#upkeep !== null) return;
     this.#upkeep = work()
+      .then(() => {
+        this.#upkeep = null;
+        // The log grew on meanwhile.
+        if (this.#seat === seat && this.#isSnapshotDue()) this.#snapshotLater(seat);
+      })
       .catch((error: unknown) => {
         const level = seat.tenure.endReason === null ? 'warn' : 'debug';
         this.#modules.log(level, complaint, { reason: describeError(error) });
-      })
-      .finally(() => {
         this.#upkeep = null;
       });
   }

@@ -1,4 +1,4 @@
-/** What every metadata store must do (DESIGN 8), run on the embedded and on the simulated one. */
+/** The suite of metadata stores on the embedded and the simulated one, and the embedded one's directory. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,30 +6,13 @@ import { expect } from 'chai';
 import { openEmbeddedStore } from '../../../scheduler/metadata/embedded.ts';
 import { StorageError } from '../../../shared/base/errors.ts';
 import { Prng } from '../../../shared/base/prng.ts';
-import type { MetadataStore } from '../../../shared/ports.ts';
 import { SimulatedStore } from '../../simulation/simulated-store.ts';
 import { VirtualClock } from '../../simulation/virtual-clock.ts';
-
-const CANDIDATE = { address: 'http://scheduler:9000' };
-
-interface Bench {
-  readonly name: string;
-  /** A new, empty store. */
-  create(): StoreUnderTest;
-}
-
-interface StoreUnderTest {
-  /** A process's view; what it committed is there for the next one. */
-  open(): Promise<MetadataStore>;
-  /** Lets time pass until `work` is done. */
-  run<T>(work: Promise<T>): Promise<T>;
-  /** The process that led ends without a word. */
-  abandon(store: MetadataStore): Promise<void>;
-  dispose(): Promise<void>;
-}
+import { type Bench, CANDIDATE, codeOf, describeStore } from './store-suite.ts';
 
 const embedded: Bench = {
   name: 'embedded',
+  isShared: false,
   create() {
     const directory = mkdtempSync(join(tmpdir(), 'cistern-store-'));
     const opened: { close(): Promise<void> }[] = [];
@@ -53,6 +36,7 @@ const embedded: Bench = {
 
 const simulated: Bench = {
   name: 'simulated',
+  isShared: true,
   create() {
     const clock = new VirtualClock();
     const store = new SimulatedStore(clock, new Prng('contract'));
@@ -74,90 +58,7 @@ const simulated: Bench = {
   },
 };
 
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof StorageError) return error.code;
-    throw error;
-  }
-  return 'no error';
-}
-
-for (const bench of [embedded, simulated]) {
-  describe(`metadata store: ${bench.name}`, () => {
-    let under: StoreUnderTest;
-
-    beforeEach(() => {
-      under = bench.create();
-    });
-
-    afterEach(() => under.dispose());
-
-    it('commit: all changes of one call are there afterwards, deletions too', async () => {
-      const store = await under.open();
-      await under.run(store.campaign(CANDIDATE));
-      const { revision, entries } = await under.run(store.load());
-      expect(entries).to.deep.equal([]);
-      const next = await under.run(
-        store.commit(
-          [
-            { key: 'node/1', value: '{"a":1}' },
-            { key: 'node/2', value: '{"ü":"…"}' },
-          ],
-          revision,
-        ),
-      );
-      await under.run(store.commit([{ key: 'node/1', value: null }], next));
-      const after = await under.run(store.load());
-      expect(after.entries).to.deep.equal([{ key: 'node/2', value: '{"ü":"…"}' }]);
-    });
-
-    it('commit: another revision than expected, refused and nothing changed', async () => {
-      const store = await under.open();
-      await under.run(store.campaign(CANDIDATE));
-      const { revision } = await under.run(store.load());
-      await under.run(store.commit([{ key: 'a', value: '1' }], revision));
-      expect(await codeOf(under.run(store.commit([{ key: 'a', value: '2' }], revision)))).to.equal(
-        'conflict',
-      );
-      const after = await under.run(store.load());
-      expect(after.entries).to.deep.equal([{ key: 'a', value: '1' }]);
-    });
-
-    it('campaign: every term is higher than all before, and facts stay', async () => {
-      const first = await under.open();
-      const { term } = await under.run(first.campaign(CANDIDATE));
-      const { revision } = await under.run(first.load());
-      await under.run(first.commit([{ key: 'a', value: '1' }], revision));
-      await under.abandon(first);
-      const second = await under.open();
-      expect((await under.run(second.campaign(CANDIDATE))).term).to.be.greaterThan(term);
-      expect((await under.run(second.load())).entries).to.deep.equal([{ key: 'a', value: '1' }]);
-    });
-
-    it('leader: named while it leads, lost settles when it resigns', async () => {
-      const store = await under.open();
-      expect(await under.run(store.leader())).to.equal(null);
-      const { term, lost } = await under.run(store.campaign({ ...CANDIDATE, aboveTerm: 41 }));
-      expect(term).to.be.greaterThan(41);
-      expect(await under.run(store.leader())).to.deep.equal({ term, ...CANDIDATE });
-      await under.run(store.resign());
-      expect(await under.run(lost)).to.contain('resigned');
-      expect(await under.run(store.leader())).to.equal(null);
-    });
-
-    it('commit: after leadership ended, refused', async () => {
-      const store = await under.open();
-      await under.run(store.campaign(CANDIDATE));
-      const { revision } = await under.run(store.load());
-      await under.run(store.resign());
-      expect(await codeOf(under.run(store.commit([{ key: 'a', value: '1' }], revision)))).to.equal(
-        'conflict',
-      );
-    });
-  });
-}
+for (const bench of [embedded, simulated]) describeStore(bench);
 
 describe('metadata store: embedded, its directory', () => {
   let directory: string;
