@@ -1,6 +1,7 @@
 /** Adapter: control links and lease grants over gRPC, the executor's side. */
 import grpc from '@grpc/grpc-js';
 import { describeError, StorageError } from '../shared/base/errors.ts';
+import type { Announcement } from '../shared/model/announcement.ts';
 import type {
   GrantReply,
   GrantRequest,
@@ -10,8 +11,10 @@ import type {
 import type { NodeMemory } from '../shared/model/recall.ts';
 import type { ControlCodec } from '../shared/node/control-codec.ts';
 import {
+  ANNOUNCE_METHOD,
   CONTROL_CHANNEL_OPTIONS,
   grantMethod,
+  type Heard,
   RECALL_METHOD,
   type RecallRequest,
   sessionMethod,
@@ -100,22 +103,28 @@ export interface GrantServer {
   close(): void;
 }
 
-/** Answers peers' requests for lease grants, and recoveries; `host` with any free port. */
+/** What the executor answers where it listens for its peers. */
+export interface PeerHandlers {
+  onGrant(request: GrantRequest): GrantReply;
+  onRecall(): Promise<NodeMemory>;
+  onAnnouncement(announcement: Announcement): void;
+}
+
+/** Answers peers' requests for lease grants, recoveries, and new managers; `host` with any free port. */
 export async function serveGrants(
   codec: ControlCodec,
   host: string,
-  answer: (request: GrantRequest) => GrantReply,
-  recall: () => Promise<NodeMemory>,
+  handlers: PeerHandlers,
 ): Promise<GrantServer> {
   const server = new grpc.Server(CONTROL_CHANNEL_OPTIONS);
   server.addService(
-    { grant: grantMethod(codec), recall: RECALL_METHOD },
+    { grant: grantMethod(codec), recall: RECALL_METHOD, announce: ANNOUNCE_METHOD },
     {
       recall: (
         _call: grpc.ServerUnaryCall<RecallRequest, NodeMemory>,
         done: grpc.sendUnaryData<NodeMemory>,
       ) => {
-        recall().then(
+        handlers.onRecall().then(
           (memory) => done(null, memory),
           (error: unknown) =>
             done({ code: grpc.status.UNAVAILABLE, details: describeError(error) }, null),
@@ -124,7 +133,14 @@ export async function serveGrants(
       grant: (
         call: grpc.ServerUnaryCall<GrantRequest, GrantReply>,
         done: grpc.sendUnaryData<GrantReply>,
-      ) => done(null, answer(call.request)),
+      ) => done(null, handlers.onGrant(call.request)),
+      announce: (
+        call: grpc.ServerUnaryCall<Announcement, Heard>,
+        done: grpc.sendUnaryData<Heard>,
+      ) => {
+        handlers.onAnnouncement(call.request);
+        done(null, {});
+      },
     },
   );
   const port = await new Promise<number>((resolve, reject) => {

@@ -6,6 +6,7 @@
 import { describeError } from '../shared/base/errors.ts';
 import { formatDisk, type NodeId } from '../shared/base/ids.ts';
 import type { TaskInfo, TaskState } from '../shared/mesos/messages.ts';
+import type { Announcement } from '../shared/model/announcement.ts';
 import type { DiskReport } from '../shared/model/node-report.ts';
 import {
   decodeHint,
@@ -117,6 +118,11 @@ export class Executor {
     } catch (error) {
       this.#modules.log('warn', 'Framework message refused', { error: describeError(error) });
     }
+  }
+
+  /** The same as a hint, from the manager itself. Before the first task nobody knows whose it may be. */
+  onAnnouncement({ clusterId, address, term }: Announcement): void {
+    if (clusterId === this.#clusterId) this.#parts?.agent.setManager(address, term);
   }
 
   /** The manager does not answer where it was: Mesos carries the question to the scheduler. */

@@ -63,7 +63,11 @@ async function runExecutor(): Promise<void> {
   };
   let recall: () => Promise<NodeMemory> = () =>
     Promise.reject(new StorageError('unavailable', 'This executor has no disks yet'));
-  const grants = await serveGrants(codec, settings.host, answerGrant, () => recall());
+  const grants = await serveGrants(codec, settings.host, {
+    onGrant: answerGrant,
+    onRecall: () => recall(),
+    onAnnouncement: (announcement) => executor.onAnnouncement(announcement),
+  });
   log('info', 'Answering grants and recoveries', { address: grants.address });
   const mesos: MesosExecutor = createMesosExecutor({
     environment,

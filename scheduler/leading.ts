@@ -10,6 +10,7 @@ import { systemClock } from '../shared/node/clock.ts';
 import { loadControlCodec } from '../shared/node/control-codec.ts';
 import { systemRandom } from '../shared/node/random.ts';
 import type { Leadership, Log, MetadataStore } from '../shared/ports.ts';
+import { createAnnouncer } from './announcer.ts';
 import type { ManagerPort } from './api/manager-port.ts';
 import { createCapacityHook } from './capacity-hook.ts';
 import type { Config } from './config.ts';
@@ -80,6 +81,7 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
     store,
     mesos: { call: (call) => void mesos.call(call) },
     control,
+    announcer: createAnnouncer(log),
     ...(config.capacityHook === null
       ? {}
       : { capacityHook: createCapacityHook(config.capacityHook, log) }),

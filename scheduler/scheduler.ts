@@ -8,6 +8,7 @@ import { assert } from '../shared/base/assert.ts';
 import { describeError, StorageError } from '../shared/base/errors.ts';
 import type { NodeId } from '../shared/base/ids.ts';
 import type { SchedulerCall } from '../shared/mesos/messages.ts';
+import type { Announcement } from '../shared/model/announcement.ts';
 import type { CapacityRequest } from '../shared/model/capacity-hook.ts';
 import type { ManagerMessage } from '../shared/model/control.ts';
 import type { Clock, Log, MetadataStore, StoreChange, Timer } from '../shared/ports.ts';
@@ -29,12 +30,20 @@ export interface ControlPort {
   closeSession(session: string, reason: string): void;
 }
 
+/** Tells executors where this manager is, at the addresses where they answer grants. */
+export interface AnnouncePort {
+  /** Never throws: what does not arrive is said again. */
+  announce(to: string, announcement: Announcement): void;
+}
+
 export interface SchedulerModules {
   readonly clock: Clock;
   readonly log: Log;
   readonly store: MetadataStore;
   readonly mesos: MesosPort;
   readonly control: ControlPort;
+  /** Missing: executors hear of this manager through Mesos only. */
+  readonly announcer?: AnnouncePort;
   /** Missing: no hook is configured, and none is asked. */
   readonly capacityHook?: CapacityHookPort;
   /**
@@ -228,6 +237,9 @@ export class Scheduler {
         control.send(session, { kind: 'scrubs', term: this.#state.term, orders });
         break;
       }
+      case 'announce':
+        this.#modules.announcer?.announce(effect.to, effect.announcement);
+        break;
       case 'close-session':
         this.#sessions.delete(effect.session);
         control.closeSession(effect.session, effect.reason);

@@ -9,6 +9,7 @@
 import type { StorageError } from '../../shared/base/errors.ts';
 import type { DiskId, JobId, NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { SchedulerCall, SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
+import type { Announcement } from '../../shared/model/announcement.ts';
 import type { CapacityOutcome, CapacityRequest } from '../../shared/model/capacity-hook.ts';
 import type { Durability } from '../../shared/model/cluster-map.ts';
 import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
@@ -47,6 +48,8 @@ export type Effect =
       readonly durationMs: number;
     }
   | { readonly kind: 'close-session'; readonly session: string; readonly reason: string }
+  /** Tells the executor that answers grants at `to` where this manager is. May get lost. */
+  | { readonly kind: 'announce'; readonly to: string; readonly announcement: Announcement }
   /** Everything that the session's node shall scrub now. */
   | { readonly kind: 'scrubs'; readonly session: string; readonly orders: readonly ScrubOrder[] }
   /** Ask the operator's hook for disks; exactly one `capacity-answer` event follows. */

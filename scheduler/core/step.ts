@@ -9,6 +9,7 @@
  * is looked at; everything else happens at the next tick.
  */
 import { unreachable } from '../../shared/base/assert.ts';
+import { announceManager } from './announce.ts';
 import { settleAttachments } from './attachments.ts';
 import { superviseBrake } from './brake.ts';
 import { checkFull, superviseCapacity } from './capacity.ts';
@@ -125,7 +126,7 @@ function supervise(state: State, now: Now): readonly Effect[] {
   followProgress(state, now);
   superviseCapacity(state, now);
   superviseGrowth(state, now);
-  effects.push(...superviseHook(state, now));
-  effects.push(...superviseUpgrade(state, now), ...planMesos(state, now));
+  effects.push(...superviseHook(state, now), ...superviseUpgrade(state, now));
+  effects.push(...planMesos(state, now), ...announceManager(state, now));
   return effects;
 }

@@ -179,6 +179,9 @@ export interface Work {
   readonly expandAfterMs: Map<string, number>;
   /** When a lasting condition was last put into an event, by its kind and subject. */
   readonly saidAtMs: Map<string, number>;
+  /** When executors that did not say hello yet are told of this manager again, and how long after that (announce.ts). */
+  announceAtMs: number;
+  announceWaitMs: number;
 }
 
 export function createWork(): Work {
@@ -224,5 +227,7 @@ export function createWork(): Work {
     jobProgress: new Map(),
     expandAfterMs: new Map(),
     saidAtMs: new Map(),
+    announceAtMs: Number.NEGATIVE_INFINITY,
+    announceWaitMs: 0,
   };
 }

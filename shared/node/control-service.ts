@@ -1,5 +1,10 @@
 /** The gRPC services of the control link, for both ends; bytes come from `control-codec.ts`. */
 import type grpc from '@grpc/grpc-js';
+import {
+  type Announcement,
+  decodeAnnouncement,
+  encodeAnnouncement,
+} from '../model/announcement.ts';
 import type { GrantReply, GrantRequest, ManagerMessage, NodeMessage } from '../model/control.ts';
 import { decodeNodeMemory, encodeNodeMemory, type NodeMemory } from '../model/recall.ts';
 import { CONTROL_MESSAGE_BYTES_MAX, type ControlCodec } from './control-codec.ts';
@@ -48,6 +53,20 @@ export function grantMethod(codec: ControlCodec): GrantMethod {
     responseDeserialize: (bytes) => codec.decodeGrantReply(bytes),
   };
 }
+
+/** Empty on the wire: there is nothing to say to an announcement. */
+export type Heard = Readonly<Record<string, never>>;
+
+/** A new manager tells an executor where it is, as JSON (shared/model/announcement.ts). */
+export const ANNOUNCE_METHOD: grpc.MethodDefinition<Announcement, Heard> = {
+  path: '/cistern.control.Grants/Announce',
+  requestStream: false,
+  responseStream: false,
+  requestSerialize: encodeAnnouncement,
+  requestDeserialize: decodeAnnouncement,
+  responseSerialize: () => Buffer.alloc(0),
+  responseDeserialize: () => ({}),
+};
 
 /** Empty on the wire; gRPC takes null for no message at all. */
 export type RecallRequest = Readonly<Record<string, never>>;

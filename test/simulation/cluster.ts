@@ -285,6 +285,7 @@ export class Cluster {
       store,
       mesos: { call: (call) => life.mesos?.call(call) },
       control: life.control,
+      announcer: this.control.announcer(SCHEDULER_HOST),
       onAbdicated: (reason) => {
         this.trace.add(SCHEDULER_HOST, `! abdicated: ${reason}`);
         if (!isExpectedEnd(reason)) this.onViolation(`Scheduler abdicated: ${reason}`);

@@ -4,7 +4,8 @@
  * process resets, a host without power says nothing.
  */
 import type { ControlDialer, ControlLink, ControlLinkHandlers } from '../../executor/node-agent.ts';
-import type { ControlPort } from '../../scheduler/scheduler.ts';
+import type { AnnouncePort, ControlPort } from '../../scheduler/scheduler.ts';
+import type { Announcement } from '../../shared/model/announcement.ts';
 import type {
   GrantReply,
   GrantRequest,
@@ -29,6 +30,7 @@ type GrantHandler = (request: GrantRequest) => GrantReply;
 interface Granter {
   readonly clock: ProcessClock;
   readonly handler: GrantHandler;
+  readonly onAnnouncement: (announcement: Announcement) => void;
 }
 
 export class SimulatedControl {
@@ -62,11 +64,29 @@ export class SimulatedControl {
   }
 
   /** Answers grants at `address` until the returned function is called. */
-  serveGrants(address: string, clock: ProcessClock, handler: GrantHandler): () => void {
-    const granter = { clock, handler };
+  serveGrants(
+    address: string,
+    clock: ProcessClock,
+    handler: GrantHandler,
+    onAnnouncement: Granter['onAnnouncement'] = () => undefined,
+  ): () => void {
+    const granter = { clock, handler, onAnnouncement };
     this.#grants.set(address, granter);
     return () => {
       if (this.#grants.get(address) === granter) this.#grants.delete(address);
+    };
+  }
+
+  /** Announcements leave from `host`, and may get lost. */
+  announcer(host: string): AnnouncePort {
+    return {
+      announce: (to, announcement) => {
+        const path = new OrderedPath(host, hostOf(to), this.#delay, this.#modules);
+        path.send(() => {
+          const granter = this.#grants.get(to);
+          granter?.clock.whenRunning(() => granter.onAnnouncement(announcement));
+        });
+      },
     };
   }
 

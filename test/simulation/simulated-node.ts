@@ -242,12 +242,17 @@ class Container implements ContainerHooks {
       onFinished: () => this.destroy(),
     });
     const grantAddress = `${options.host}:${GRANT_PORT}`;
-    this.#stopGrants = modules.control.serveGrants(grantAddress, this.clock, (request) => {
-      const agent = this.#executor.parts?.agent;
-      if (agent !== undefined) return agent.handleGrant(request);
-      const reason = 'this node has no disks yet';
-      return { isGranted: false, reason, mapVersion: 0, node: 0 as NodeId };
-    });
+    this.#stopGrants = modules.control.serveGrants(
+      grantAddress,
+      this.clock,
+      (request) => {
+        const agent = this.#executor.parts?.agent;
+        if (agent !== undefined) return agent.handleGrant(request);
+        const reason = 'this node has no disks yet';
+        return { isGranted: false, reason, mapVersion: 0, node: 0 as NodeId };
+      },
+      (announcement) => this.#executor.onAnnouncement(announcement),
+    );
   }
 
   async recall(): Promise<NodeRecollection | null> {
