@@ -33,7 +33,10 @@ export function isBeingRestarted(state: State, id: NodeId): boolean {
 export function nextArtefact(state: State, node: NodeRecord): ExecutorArtefact {
   const upgrade = activeUpgrade(state);
   const target = upgrade === null ? state.options.executor : targetOf(upgrade);
-  if (upgrade?.current?.node === node.id) return findArtefact(state, target) ?? target;
+  const isDue = upgrade?.current?.node === node.id;
+  // Whoever is down while the cluster goes back is down because of the version that it leaves.
+  const isGoingBack = upgrade?.direction === 'back' && upgrade.phase === 'running';
+  if (isDue || isGoingBack) return findArtefact(state, target) ?? target;
   const own = node.artefact;
   const kept = own === undefined ? null : findArtefact(state, own);
   return kept ?? findArtefact(state, target) ?? state.options.executor;

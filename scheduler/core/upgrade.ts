@@ -94,6 +94,11 @@ function begin(state: State, course: Course, now: Now): void {
   };
   state.facts.updateCluster({ upgrade });
   state.work.wholeSinceMs = null;
+  for (const host of state.mesos.hosts.values()) {
+    // Failures of the version that is left say nothing about the next one.
+    host.failures = 0;
+    host.retryAtMs = Math.min(host.retryAtMs, now.ms);
+  }
   const target = targetOf(upgrade).version;
   const nodes = upgradable(state);
   const movesTotal = nodes.length;

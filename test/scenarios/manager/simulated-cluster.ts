@@ -19,6 +19,7 @@ import type { Now, State } from '../../../scheduler/core/state.ts';
 import { step } from '../../../scheduler/core/step.ts';
 import type { DiskId, NodeId, PgId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB } from '../../../shared/base/units.ts';
+import type { SchedulerCall } from '../../../shared/mesos/scheduler-messages.ts';
 import type { ClusterMap } from '../../../shared/model/cluster-map.ts';
 import type { MemberFailure } from '../../../shared/model/node-report.ts';
 import { SimulatedExecutor, usedBytes } from './simulated-executor.ts';
@@ -70,6 +71,8 @@ export class SimulatedCluster {
   readonly store = new Map<string, string>();
   readonly executors = new Map<NodeId, SimulatedExecutor>();
   readonly replies = new Map<string, CommandResult>();
+  /** Calls to Mesos, which nobody answers here. */
+  readonly calls: SchedulerCall[] = [];
   isManagerUp = true;
   #nextSession = 1;
   #nextRequest = 1;
@@ -398,6 +401,9 @@ export class SimulatedCluster {
         for (const executor of this.executors.values()) {
           if (executor.session === effect.session) executor.setScrubs(effect.orders);
         }
+        break;
+      case 'mesos-call':
+        this.calls.push(effect.call);
         break;
       case 'reply':
         this.replies.set(effect.requestId, effect.result);

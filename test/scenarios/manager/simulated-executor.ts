@@ -56,6 +56,8 @@ function scrubKey({ job, pg, disk }: ScrubOrder): string {
 export class SimulatedExecutor {
   readonly node: NodeId;
   readonly hostname: string;
+  /** Another one after an upgrade. */
+  executorId: string;
   readonly disks: SimulatedDisk[] = [];
   readonly failures: MemberFailure[] = [];
   badBlocks: readonly BadBlocks[] = [];
@@ -95,13 +97,14 @@ export class SimulatedExecutor {
   constructor(node: NodeId) {
     this.node = node;
     this.hostname = `host${node}`;
+    this.executorId = `executor${node}`;
   }
 
   hello(clusterId: string): NodeHello {
     return {
       clusterId,
       agentId: `agent${this.node}`,
-      executorId: `executor${this.node}`,
+      executorId: this.executorId,
       hostname: this.hostname,
       incarnation: `i${this.incarnation}`,
       version: '1',
