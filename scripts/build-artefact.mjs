@@ -1,7 +1,8 @@
 /**
  * Packs the executor for Mesos' fetcher: one bundled module, the protocol definitions it reads, and the few
  * packages with native parts. The archive is reproducible; its name carries its checksum, and
- * manifest.json repeats it for the scheduler. `--with-runtime` packs this Node.js beside it, as releases do.
+ * manifest.json repeats it for the scheduler. `--release DIR` builds there instead of dist/artefact, and packs
+ * this Node.js beside it.
  */
 import {
   chmodSync,
@@ -19,7 +20,9 @@ import { pack } from './archive.mjs';
 import { copyProductionPackages, NATIVE_SOURCES } from './production-packages.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const output = join(root, 'dist', 'artefact');
+const releaseAt = process.argv.indexOf('--release');
+const isRelease = releaseAt > 0;
+const output = isRelease ? process.argv[releaseAt + 1] : join(root, 'dist', 'artefact');
 const stage = join(output, 'cistern-executor');
 /** Packages that load a native library from beside themselves: they cannot be bundled. */
 const NATIVE = ['lmdb', '@node-rs/crc32', 'koffi'];
@@ -52,7 +55,7 @@ rmSync(stage, { recursive: true });
 const manifest = {
   version: `${version}-${executor.sha256.slice(0, 12)}`,
   ...executor,
-  runtime: process.argv.includes('--with-runtime') ? packRuntime() : null,
+  runtime: isRelease ? packRuntime() : null,
 };
 writeFileSync(join(output, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
 

@@ -30,16 +30,16 @@ mkdirSync(join(stage, 'runtime', 'bin'), { recursive: true });
 execFileSync(process.execPath, [join(root, 'scripts/build.mjs'), '--if-needed'], {
   stdio: 'inherit',
 });
-execFileSync(process.execPath, [join(root, 'scripts/build-artefact.mjs'), '--with-runtime'], {
-  stdio: 'inherit',
-});
-
 for (const name of ['bin', 'proto', 'package.json', 'marathon.json']) {
   cpSync(join(root, name), join(stage, name), { recursive: true });
 }
-for (const program of [...PROGRAMS, 'artefact']) {
+for (const program of PROGRAMS) {
   cpSync(join(root, 'dist', program), join(stage, 'dist', program), { recursive: true });
 }
+const artefact = join(stage, 'dist', 'artefact');
+execFileSync(process.execPath, [join(root, 'scripts/build-artefact.mjs'), '--release', artefact], {
+  stdio: 'inherit',
+});
 const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 copyProductionPackages(root, Object.keys(dependencies), join(stage, 'node_modules'));
 const node = join(stage, 'runtime', 'bin', 'node');

@@ -1,6 +1,6 @@
 /** Copies npm packages with all that they need at run time, and only this platform's binaries. */
 import { cpSync, existsSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 
 /** Sources and recipes of the packages whose native parts are prebuilt. */
 export const NATIVE_SOURCES =
@@ -11,31 +11,34 @@ export const NATIVE_SOURCES =
  * is not installed below `root`.
  */
 export function copyProductionPackages(root, names, target, leftOut = null) {
-  const pending = names.map((name) => ({ name, isOptional: false }));
+  const pending = names.map((name) => ({ name, from: root, isOptional: false }));
   const seen = new Set();
   while (pending.length > 0) {
-    const { name, isOptional } = pending.pop();
-    if (seen.has(name)) continue;
-    const source = join(root, 'node_modules', name);
-    if (!existsSync(source)) {
+    const { name, from, isOptional } = pending.pop();
+    const source = resolvePackage(root, from, name);
+    if (source === null) {
       if (isOptional) continue; // Of another platform.
       throw new Error(`Package "${name}" is not installed; run: npm ci`);
     }
-    seen.add(name);
+    if (seen.has(source)) continue;
+    seen.add(source);
     const manifest = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'));
-    copyRuntimeFiles(source, join(target, name), leftOut);
-    for (const [kind, optional] of [
-      ['dependencies', false],
-      ['optionalDependencies', true],
-    ]) {
-      for (const needed of Object.keys(manifest[kind] ?? {})) {
-        const isIncluded = existsSync(join(source, 'node_modules', needed));
-        if (!isIncluded) {
-          const isAlsoOptional = needed in (manifest.optionalDependencies ?? {});
-          pending.push({ name: needed, isOptional: optional || isAlsoOptional || isOptional });
-        }
-      }
+    const place = relative(join(root, 'node_modules'), source);
+    // What lies within another package comes with that one.
+    if (!place.includes('node_modules')) copyRuntimeFiles(source, join(target, place), leftOut);
+    const optional = manifest.optionalDependencies ?? {};
+    for (const needed of Object.keys({ ...manifest.dependencies, ...optional })) {
+      pending.push({ name: needed, from: source, isOptional: isOptional || needed in optional });
     }
+  }
+}
+
+/** As Node.js looks for it: in the nearest node_modules, from `from` up to `root`; null when it is nowhere. */
+function resolvePackage(root, from, name) {
+  for (let folder = from; ; folder = dirname(folder)) {
+    const path = join(folder, 'node_modules', name);
+    if (existsSync(join(path, 'package.json'))) return path;
+    if (folder === root) return null;
   }
 }
 
