@@ -83,7 +83,7 @@ export class HaCluster {
     });
   }
 
-  /** `directory` is empty; whoever named it removes it. The servers are closed with the cluster. */
+  /** `directory` is empty or absent; whoever named it removes it. The servers are closed with the cluster. */
   static async start(directory: string, servers: StoreServers): Promise<HaCluster> {
     const places: SchedulerPlace[] = [];
     const master = (): string => {

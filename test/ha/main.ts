@@ -61,7 +61,8 @@ function readSettings(): Settings | null {
 async function run({ start, rounds, seed, directory }: Settings): Promise<void> {
   const random = new Prng(seed);
   say(`seed ${seed}, ${directory}`);
-  const cluster = await HaCluster.start(directory, await start());
+  // The cluster ends every process whose command line names its directory: ours names the one above.
+  const cluster = await HaCluster.start(join(directory, 'cluster'), await start());
   const failovers: Failover[] = [];
   try {
     cluster.client.start();
