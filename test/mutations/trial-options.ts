@@ -18,6 +18,7 @@ const CALM = {
   faultPhaseMs: 8_000,
   faultIntervalMs: 1_000,
   faults: [],
+  scrubIntervalMs: Number.POSITIVE_INFINITY,
   commandIntervalMs: Number.POSITIVE_INFINITY,
 } as const;
 

@@ -73,6 +73,8 @@ export class Administrator {
   async stop(): Promise<void> {
     this.#isActive = false;
     this.#tendLater();
+    // A volume that is being made may wait for the disks of a node that he drained.
+    await this.#activate();
     while (this.runningCommands > 0) await this.#pause(RETRY_MS);
     await this.#activate();
   }

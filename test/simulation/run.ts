@@ -11,6 +11,7 @@ import { watchKeptMaps } from './kept-maps.ts';
 import { findUnrest, ManagerWatch } from './manager-watch.ts';
 import { findCrowded } from './placement-check.ts';
 import { compareReplicas, findLeaks } from './replica-comparison.ts';
+import { ScrubOperator } from './scrub-operator.ts';
 import type { SwarmOptions } from './swarm.ts';
 
 export interface Verdict {
@@ -91,6 +92,7 @@ class Run {
   readonly #onViolation: (what: string) => void;
   readonly #faults: FaultDriver;
   readonly #administrator: Administrator;
+  readonly #scrubs: ScrubOperator;
 
   constructor(
     cluster: Cluster,
@@ -114,6 +116,7 @@ class Run {
     };
     cluster.onViolation = onViolation;
     this.#administrator = new Administrator(cluster, options, onViolation);
+    this.#scrubs = new ScrubOperator(cluster, options.scrubIntervalMs);
   }
 
   async play(hooks: RunHooks): Promise<void> {
@@ -130,6 +133,7 @@ class Run {
     new DiskInspection(inspected).start();
     this.#faults.start();
     this.#administrator.start();
+    this.#scrubs.start();
     hooks.onFaults?.(this.#cluster);
     await clock.runWhile(() => this.#violations.length === 0, this.#options.faultPhaseMs);
     this.#endIfWrong();
@@ -155,6 +159,7 @@ class Run {
 
   async #heal(): Promise<void> {
     this.#faults.healAll();
+    this.#scrubs.stop();
     for (const client of this.#administrator.clients.values()) client.slowDown();
     await this.#settled('the operator is done', this.#administrator.stop(), HEAL_MS_MAX);
     // A hung disk is noticed after a while only.

@@ -70,6 +70,8 @@ export interface SwarmOptions {
   readonly faults: readonly FaultKind[];
   /** How often power comes back within seconds, before the node was left out of anything. */
   readonly quickLossRatio: number;
+  /** Mean time between attempts to start a scrub while faults are about; Infinity for none. */
+  readonly scrubIntervalMs: number;
   /** Mean time between an operator's commands; Infinity for none. */
   readonly commandIntervalMs: number;
 }
@@ -102,6 +104,7 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     faultIntervalMs: draw('interval').pick([300, 1_000, 2_500, 8_000]),
     faults: overrides.faults ?? faults,
     quickLossRatio: overrides.isPowerLossQuick === true ? 1 : draw('quick').pick([0, 0.5, 1]),
+    scrubIntervalMs: draw('scrubs').pick([Number.POSITIVE_INFINITY, 2_000, 8_000]),
     commandIntervalMs: draw('commands').pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
   };
 }
@@ -152,6 +155,7 @@ export function describeOptions(options: SwarmOptions): string {
     `rebuildAfter=${cluster.rebuildAfterMs}ms resync=${cluster.resyncBytesPerSecond / MiB}MiB/s`,
     `phase=${options.faultPhaseMs}ms`,
     `interval=${options.faultIntervalMs}ms commands=${options.commandIntervalMs}ms`,
+    `scrubs=${options.scrubIntervalMs}ms`,
     `quickLosses=${options.quickLossRatio} faults=${options.faults.join(',') || 'none'}`,
   ].join(' ');
 }
