@@ -1,7 +1,7 @@
 /**
  * Reads the journal files that an unclean end left behind: which of them belong together, where each
- * of them ends, and their records in order. The newest may end anywhere (a crash tore its tail); an
- * older one must be whole.
+ * of them ends, and their records in order. The newest may end anywhere (a crash tore its tail), but not
+ * before records that are known to have been power-safe; an older one must be whole.
  */
 import { StorageError } from '../../shared/base/errors.ts';
 import { MiB } from '../../shared/base/units.ts';
@@ -33,6 +33,12 @@ interface JournalContent {
   readonly isEnded: boolean;
 }
 
+/** A file whose first record is not there. */
+interface Headless {
+  readonly number: number;
+  readonly bytes: Buffer;
+}
+
 export interface JournalTrail {
   /** Calls `visit` for every record, oldest first. */
   replay(visit: (record: JournalRecord, sequence: number) => void): void;
@@ -57,15 +63,20 @@ export async function readJournals(
   if (numbers.length === 0) return null;
   const contents: JournalContent[] = [];
   // A file gets its head only when the one before is durable: the newest ones may lack it.
-  let headless: number | null = null;
+  let headless: Headless | null = null;
   for (const number of numbers) {
     const content = await readOne(disk, owner, number);
-    if (content === null) headless ??= number;
-    else if (headless === null) contents.push(content);
-    else throw corrupt(headless, 'has no valid head although a newer file has one');
+    if ('end' in content) {
+      if (headless !== null) {
+        throw corrupt(headless.number, 'has no valid head although a newer file has one');
+      }
+      contents.push(content);
+    } else headless ??= content;
   }
   checkChain(contents, firstNeeded);
   const last = contents[contents.length - 1];
+  if (last !== undefined && !last.isEnded) checkTail(last, last.end, last.lastSequence);
+  if (headless !== null) checkTail(headless, 0, last?.lastSequence ?? 0);
   if (last !== undefined && !last.isEnded) await seal(disk, last);
   return trailOf(contents, firstNeeded);
 }
@@ -102,7 +113,7 @@ async function readOne(
   disk: Disk,
   owner: JournalOwner,
   number: number,
-): Promise<JournalContent | null> {
+): Promise<JournalContent | Headless> {
   const file = disk.open(journalName(number), { create: false });
   if (file.size() > FILE_BYTES_MAX) {
     const size = file.size();
@@ -112,7 +123,7 @@ async function readOne(
   const bytes = await readAll(file);
   file.close();
   const head = decodeRecord(bytes, 0);
-  if (head === null || head.record.type !== 'file') return null;
+  if (head === null || head.record.type !== 'file') return { number, bytes };
   const { diskId, uuidChecksum, number: stored } = head.record;
   if (diskId !== owner.diskId || uuidChecksum !== owner.uuidChecksum || stored !== number) {
     throw corrupt(number, 'belongs to another disk or was renamed');
@@ -128,6 +139,23 @@ async function readOne(
     isEnded = found.record.type === 'end';
   }
   return { number, bytes, firstSequence: head.sequence, end: at, lastSequence: sequence, isEnded };
+}
+
+/**
+ * A file breaks off at `end`, after record `sequence`. A crash does that to what was not synced; when a later
+ * record says that more was, the disk has destroyed it, and what is left must not pass for all there was.
+ */
+function checkTail({ number, bytes }: Headless, end: number, sequence: number): void {
+  // Records are whole words.
+  for (let at = end; at < bytes.length; at += 4) {
+    const found = decodeRecord(bytes, at);
+    if (found?.record.type !== 'synced') continue;
+    // Left by a former life of the file number: sequences have leapt since.
+    const isOurs = found.sequence > sequence && found.sequence < sequence + SEQUENCE_LEAP;
+    if (!isOurs || found.record.through <= sequence) continue;
+    const lost = found.record.through - sequence;
+    throw corrupt(number, `breaks off at byte ${end}, ${lost} records before what was power-safe`);
+  }
 }
 
 /** Neighbouring numbers, growing sequences, only the last one without an end. */

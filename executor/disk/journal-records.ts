@@ -36,6 +36,8 @@ export const RECORD = {
   settled: 7,
   /** Last of every file but the newest. */
   end: 8,
+  /** All records up to `through` are power-safe: one that is missing has not been torn off, it was destroyed. */
+  synced: 9,
 } as const;
 
 /** Of extent records. */
@@ -84,6 +86,7 @@ export type JournalRecord =
   /** Generation 0: the volume is forgotten. */
   | { readonly type: 'generation'; readonly volume: number; readonly generation: number }
   | { readonly type: 'settled'; readonly through: number }
+  | { readonly type: 'synced'; readonly through: number }
   | { readonly type: 'end' };
 
 /** Writes the record at `offset` of `target`; returns its length. */
@@ -131,6 +134,7 @@ export function encodeRecord(
       end = target.writeUInt32LE(record.generation, body + 4);
       break;
     case 'settled':
+    case 'synced':
       end = writeLong(record.through, target, body);
       break;
     case 'end':
@@ -172,6 +176,7 @@ const BODY_BYTES: Readonly<Record<number, number>> = {
   [RECORD.generation]: 8,
   [RECORD.settled]: 8,
   [RECORD.end]: 0,
+  [RECORD.synced]: 8,
 };
 
 function decodeBody(source: Buffer, offset: number, length: number): JournalRecord | null {
@@ -212,6 +217,8 @@ function decodeBody(source: Buffer, offset: number, length: number): JournalReco
       };
     case RECORD.settled:
       return { type: 'settled', through: readLong(source, body) };
+    case RECORD.synced:
+      return { type: 'synced', through: readLong(source, body) };
     case RECORD.end:
       return { type: 'end' };
     default:

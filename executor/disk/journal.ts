@@ -245,8 +245,26 @@ export class Journal {
       return;
     }
     this.#flushBuffer();
-    if (this.#failure !== null) done(this.#failure);
-    else this.#file.sync(done);
+    if (this.#failure !== null) {
+      done(this.#failure);
+      return;
+    }
+    const through = this.sequence;
+    this.#file.sync((failure) => {
+      if (failure === null) this.#noteSynced(through);
+      done(failure);
+    });
+  }
+
+  /**
+   * Written behind what it speaks of, and not synced for its own sake: with it, recovery tells records that a
+   * crash has torn off from records that have rotted. Left out where there is no room at hand for it.
+   */
+  #noteSynced(through: number): void {
+    const hasRoom = this.bytes + RECORD_BYTES_MAX <= this.#ahead;
+    if (!hasRoom || this.#isRotating || this.#failure !== null) return;
+    this.#put({ type: 'synced', through });
+    this.#schedule();
   }
 
   /**

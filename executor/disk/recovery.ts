@@ -173,6 +173,7 @@ export class JournalReplay {
         break;
       case 'file':
       case 'settled':
+      case 'synced':
       case 'end':
         break;
     }

@@ -156,7 +156,7 @@ function pickDisk({ random }: FaultSite, disks: readonly SimulatedDisk[]): Simul
 }
 
 /** A disk that may die; from now on nobody counts on it. */
-function pickMortal(
+export function pickMortal(
   site: FaultSite,
   kill: (disk: SimulatedDisk) => boolean = () => true,
 ): SimulatedDisk | null {

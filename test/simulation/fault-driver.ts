@@ -8,6 +8,7 @@ import type { Cluster } from './cluster.ts';
 import * as disks from './disk-faults.ts';
 import { FaultAtlas } from './fault-atlas.ts';
 import type { Fault } from './fault-site.ts';
+import * as journals from './journal-faults.ts';
 import { findUnrest } from './manager-watch.ts';
 import * as mesos from './mesos-faults.ts';
 import * as network from './network-faults.ts';
@@ -38,6 +39,7 @@ const FAULTS: Readonly<Record<FaultKind, Fault>> = {
   'disk-hang': disks.hangDisk,
   'disk-full': disks.fillDisk,
   'index-rot': disks.rotIndex,
+  'journal-rot': journals.rotJournal,
   'bit-rot': disks.rotBits,
   'latent-error': disks.loseSector,
   'lost-write': disks.loseWrite,

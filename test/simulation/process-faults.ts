@@ -56,7 +56,7 @@ function poweredOf({ cluster }: FaultSite): SimulatedNode[] {
 }
 
 /** Before the node left the in-sync sets, or after. */
-function drawLossMs(random: Prng, quickRatio: number): number {
+export function drawLossMs(random: Prng, quickRatio: number): number {
   return random.chance(quickRatio)
     ? random.between(QUICK_LOSS_MS_MIN, QUICK_LOSS_MS_MAX)
     : random.between(POWER_LOSS_MS_MIN, POWER_LOSS_MS_MAX);

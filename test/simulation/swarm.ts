@@ -32,6 +32,7 @@ export const FAULT_KINDS = [
   'disk-hang',
   'disk-full',
   'index-rot',
+  'journal-rot',
   'bit-rot',
   'latent-error',
   'lost-write',

@@ -78,6 +78,7 @@ export function journalTarget(): FuzzTarget {
     { type: 'extent', flags: 5, ...at(1), pg: 1, slot: 1, epoch: 2 },
     { type: 'presence', flags: 1, ...at(1), block: 1020, count: 4, presence: 2, prior: 0 },
     { type: 'settled', through: 3 },
+    { type: 'synced', through: 4 },
     { type: 'epoch', pg: 1, epoch: 7 },
     { type: 'generation', volume: 1, generation: 3 },
     { type: 'removal', ...at(1) },
@@ -127,6 +128,7 @@ function anyRecord(prng: Prng): JournalRecord {
     { type: 'epoch', pg: number, epoch: number },
     { type: 'generation', volume: number, generation: number },
     { type: 'settled', through: number },
+    { type: 'synced', through: number },
     { type: 'end' },
     { type: 'file', diskId: 7, uuidChecksum: number, number },
   ];

@@ -42,6 +42,7 @@ const RECORDS: readonly JournalRecord[] = [
   { type: 'generation', volume: 3, generation: 0 },
   { type: 'settled', through: 2 ** 40 + 5 },
   { type: 'end' },
+  { type: 'synced', through: 2 ** 33 },
 ];
 
 const GOLDEN_ENTRY = '05000000ff0300000900000007000000e8031800341012a4';
@@ -65,6 +66,7 @@ const GOLDEN = [
   '9137ffa61800060006000000000000000300000000000000',
   '19d2be4d1800070007000000000000000500000000010000',
   '9a82a836100008000800000000000000',
+  'cf6f92c91800090009000000000000000000000002000000',
 ];
 
 function encoded(record: JournalRecord, sequence = 2 ** 33 + 1): Buffer {

@@ -1,5 +1,6 @@
 /** Behaviour of one store on a simulated disk, without the randomness of store-crash.test.ts. */
 import { expect } from 'chai';
+import { decodeRecord, type JournalRecord } from '../../../executor/disk/journal-records.ts';
 import { slotOffset } from '../../../executor/disk/slab-files.ts';
 import { StorageError } from '../../../shared/base/errors.ts';
 import { BLOCK_BYTES, KiB, MiB } from '../../../shared/base/units.ts';
@@ -14,6 +15,20 @@ async function rejection(promise: Promise<unknown>): Promise<StorageError> {
     throw error;
   }
   throw new Error('Expected a rejection');
+}
+
+/** Of the first journal file, in order, with their places in it. */
+function recordsOf(
+  fixture: StoreFixture,
+): { readonly at: number; readonly record: JournalRecord }[] {
+  const bytes = Buffer.from(fixture.disk.bytesOf('journal/000001.log'));
+  const records: { at: number; record: JournalRecord }[] = [];
+  for (let at = 0; ; ) {
+    const found = decodeRecord(bytes, at);
+    if (found === null) return records;
+    records.push({ at, record: found.record });
+    at += found.length;
+  }
 }
 
 describe('extent store: blocks', () => {
@@ -331,16 +346,31 @@ describe('extent store: opening', () => {
     }
   });
 
+  it('store: the newest journal rots before its end, refused where it had been synced', async () => {
+    for (const type of ['extent', 'presence', 'file'] as const) {
+      const fixture = new StoreFixture();
+      const store = await fixture.open();
+      await fixture.write(store, at(0), 0, blocksOf(1, 1));
+      expect(await fixture.flush(store)).to.equal(STATUS.ok);
+      fixture.disk.crash('process');
+      const damaged = recordsOf(fixture).find(({ record }) => record.type === type);
+      fixture.disk.flipBit('journal/000001.log', (damaged?.at ?? 0) + 20, 1);
+      const error = await rejection(fixture.open());
+      expect(error.code, type).to.equal('corrupt');
+      expect(error.message).to.match(
+        /breaks off at byte \d+, \d records before what was power-safe/,
+      );
+    }
+  });
+
   it('store: torn tail of the journal, opens with what was before it', async () => {
     const fixture = new StoreFixture();
     const store = await fixture.open();
     await fixture.write(store, at(0), 0, blocksOf(1, 1));
     await fixture.write(store, at(0), 1, blocksOf(1, 2));
     fixture.disk.crash('process');
-    const journal = fixture.disk.bytesOf('journal/000001.log');
-    // Header 36, extent 40, presence 36, presence 36: the last one is damaged.
-    fixture.disk.flipBit('journal/000001.log', 36 + 40 + 36 + 20, 1);
-    expect(journal.length).to.be.greaterThan(148);
+    const last = recordsOf(fixture).findLast(({ record }) => record.type === 'presence');
+    fixture.disk.flipBit('journal/000001.log', (last?.at ?? 0) + 20, 1);
     const again = await fixture.open();
     expect(await fixture.presence(again, at(0), 0)).to.equal(PRESENCE.data);
     expect(await fixture.presence(again, at(0), 1)).to.equal(PRESENCE.absent);
