@@ -34,6 +34,7 @@ import type { ReplicaDisk } from './replica/replica-disk.ts';
 import { ReplicaServer } from './replica/replica-server.ts';
 import { FORGET_AFTER_MS, Resync } from './replica/resync.ts';
 import { Scrubber } from './replica/scrub.ts';
+import { UsageTurns } from './replica/usage-turns.ts';
 
 export interface NodeDataPlaneOptions {
   readonly clusterId: string;
@@ -92,6 +93,7 @@ export class NodeDataPlane implements DataPlane {
   readonly #lease = new Lease();
   readonly #notices: NoticeBoard;
   readonly #fills: FillWatch;
+  readonly #usage = new UsageTurns();
   readonly #disks: DiskTable;
   #limits = DEFAULT_LIMITS;
   #parts: Parts | null = null;
@@ -233,7 +235,7 @@ export class NodeDataPlane implements DataPlane {
       joins: this.#parts?.resync.reports() ?? [],
       failures: this.#parts?.attachments.failures() ?? [],
       attachments: this.#parts?.attachments.reports() ?? [],
-      volumeUsage: this.#disks.volumeUsage(),
+      ...this.#usage.take(this.#disks.volumeUsage()),
       pgUsage: this.#disks.pgUsage(),
       cpuSeconds,
       memoryBytes,

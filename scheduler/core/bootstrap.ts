@@ -13,6 +13,7 @@ import { observedNode } from './node-life.ts';
 import { restoreNotices } from './notices.ts';
 import type { ClusterRecord, PoolRecord } from './records.ts';
 import type { Now, State } from './state.ts';
+import { UsageBook } from './usage-book.ts';
 import { createWork } from './work.ts';
 
 export const DEFAULT_POOL = 'default';
@@ -50,6 +51,7 @@ export function createState(setup: Setup, now: Now): State {
     nodes: new Map(),
     disks: new Map(),
     pgBytes: new Map(),
+    usage: new UsageBook(),
     expansion: new Map(),
     mesos: createMesosState(now.ms),
     work: createWork(),

@@ -42,7 +42,10 @@ export function onHello(state: State, event: HelloEvent, now: Now): Effect[] {
   }
   state.work.nodeOfSession.set(session, answer.id);
   registerAddresses(state, answer, hello, now);
-  if (observed.hello?.incarnation !== hello.incarnation) observed.report = null;
+  if (observed.hello?.incarnation !== hello.incarnation) {
+    observed.report = null;
+    state.usage.forgetNode(answer.id);
+  }
   observed.session = session;
   observed.hello = hello;
   observed.mapVersion = hello.mapVersion;
@@ -66,7 +69,9 @@ export function onReport(state: State, event: ReportEvent, now: Now): Effect[] {
   }
   const observed = observedNode(state, id);
   const previous = observed.report;
-  observed.report = report;
+  // What volumes have stored is in the book: a large cluster has too much of it to keep it twice.
+  observed.report = { ...report, volumeUsage: [] };
+  state.usage.take(id, report, (volume) => state.facts.volumes.has(volume));
   observed.lastReportAtMs = now.ms;
   observed.mapVersion = report.mapVersion;
   // The report was on its way for a while: the grant was earlier rather than later.

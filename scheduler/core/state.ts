@@ -7,6 +7,7 @@ import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
 import type { ManagerOptions } from './contract.ts';
 import type { Facts } from './facts.ts';
 import type { MesosState } from './mesos/mesos-state.ts';
+import type { UsageBook } from './usage-book.ts';
 import type { Work } from './work.ts';
 
 /** What Mesos says of the executor: `dead` is its word that the container is gone. */
@@ -52,6 +53,8 @@ export interface State {
   readonly disks: Map<DiskId, ObservedDisk>;
   /** Stored bytes per PG: the largest that any in-sync member reported. */
   readonly pgBytes: Map<PgId, number>;
+  /** Stored bytes per volume and node. */
+  readonly usage: UsageBook;
   /** Disks that each pool wants beyond those it has, and why: set by capacity, read by offers. */
   readonly expansion: Map<string, ExpansionWish>;
   readonly mesos: MesosState;

@@ -126,6 +126,7 @@ export function followDeletions(state: State, now: Now): void {
     const isKnown = isMapKnown(state, job?.figures['mapVersion'] ?? 0);
     if (leftBytes === 0 && isKnown) {
       state.facts.volumes.delete(volume.id);
+      state.usage.forgetVolume(volume.id);
       if (job !== null) {
         const done = state.facts.jobs.update(job.id, { doneBytes: job.totalBytes });
         endJob(state, done, { phase: 'done' }, now);
@@ -151,15 +152,7 @@ export function storedBytes(
   state: State,
   volumes: ReadonlySet<VolumeId> | null,
 ): ReadonlyMap<VolumeId, number> {
-  const bytes = new Map<VolumeId, number>();
-  for (const [id, observed] of state.nodes) {
-    if (state.facts.nodes.find(id)?.admin === 'gone') continue;
-    for (const usage of observed.report?.volumeUsage ?? []) {
-      if (volumes !== null && !volumes.has(usage.volume)) continue;
-      bytes.set(usage.volume, (bytes.get(usage.volume) ?? 0) + usage.bytes);
-    }
-  }
-  return bytes;
+  return state.usage.sum(volumes, (id) => state.facts.nodes.find(id)?.admin !== 'gone');
 }
 
 /** All nodes that are up have applied the map; those that are away drop the extents when they return. */
@@ -167,6 +160,8 @@ function isMapKnown(state: State, version: number): boolean {
   for (const node of state.facts.nodes.values()) {
     if (!isNodeUp(state, node)) continue;
     if ((state.nodes.get(node.id)?.mapVersion ?? 0) < version) return false;
+    // It may have extents that it has not told of yet.
+    if (!state.usage.isComplete(node.id)) return false;
   }
   return true;
 }

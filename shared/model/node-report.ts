@@ -216,6 +216,12 @@ export interface NodeReport {
   readonly failures: readonly MemberFailure[];
   readonly attachments: readonly AttachmentReport[];
   readonly volumeUsage: readonly VolumeUsage[];
+  /**
+   * `volumeUsage` is about volumes with numbers from `volumeFrom` to below `volumeBelow` only: a node with many tells
+   * of them in turns, the last part up to 2^32 - 1. Absent (or `volumeBelow` 0): about all.
+   */
+  readonly volumeFrom?: number;
+  readonly volumeBelow?: number;
   readonly pgUsage: readonly PgUsage[];
   readonly cpuSeconds: number;
   readonly memoryBytes: number;

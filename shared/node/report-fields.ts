@@ -66,6 +66,7 @@ export function readReport(fields: Fields): NodeReport {
     failures: each(fields, 'failures', readMemberFailure),
     attachments: each(fields, 'attachments', readAttachmentReport),
     volumeUsage: each(fields, 'volumeUsage', readVolumeUsage),
+    ...readVolumeRange(fields),
     pgUsage: each(fields, 'pgUsage', readPgUsage),
     cpuSeconds: real(fields, 'cpuSeconds'),
     memoryBytes: size(fields, 'memoryBytes'),
@@ -76,6 +77,12 @@ export function readReport(fields: Fields): NodeReport {
     background: atMost(fields, 'background', BACKGROUND_CLASSES.length, readBackground),
     grantAgeMs: size(fields, 'grantAgeMs'),
   };
+}
+
+function readVolumeRange(fields: Fields): Pick<NodeReport, 'volumeFrom' | 'volumeBelow'> {
+  const volumeFrom = id(fields, 'volumeFrom');
+  const volumeBelow = id(fields, 'volumeBelow');
+  return volumeBelow === 0 ? {} : { volumeFrom, volumeBelow };
 }
 
 function readDiskReport(fields: Fields): DiskReport {

@@ -5,6 +5,7 @@ import { StorageError } from '../../../shared/base/errors.ts';
 import { diskId, jobId, nodeId, pgId, volumeId } from '../../../shared/base/ids.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import type { ManagerMessage, NodeMessage } from '../../../shared/model/control.ts';
+import { EMPTY_REPORT } from '../../../shared/model/node-report.ts';
 import { loadControlCodec } from '../../../shared/node/control-codec.ts';
 import { PROJECT_ROOT } from '../../tidy/source-tree.ts';
 
@@ -312,3 +313,16 @@ function expectDecodedOrRefused(decode: () => unknown): void {
 function never(): never {
   throw new Error('The sample has another shape');
 }
+
+describe('control codec: volumes in turns', () => {
+  it('control codec: the range of a part is kept, a whole report has none', () => {
+    const turn = { volumeFrom: 256, volumeBelow: 0xffff_ffff };
+    const read = (report: typeof EMPTY_REPORT): unknown => {
+      const bytes = codec.encodeNodeMessage({ kind: 'report', sequence: 1, report });
+      const message = codec.decodeNodeMessage(bytes);
+      return message.kind === 'report' ? message.report : null;
+    };
+    expect(read({ ...EMPTY_REPORT, ...turn })).to.deep.equal({ ...EMPTY_REPORT, ...turn });
+    expect(read(EMPTY_REPORT)).to.deep.equal(EMPTY_REPORT);
+  });
+});
