@@ -32,6 +32,8 @@ export class MasterDetector {
   #found: readonly string[] = [];
   #timer: Timer | null = null;
   #isClosed = false;
+  /** One and the same: the library keeps a list of those that wait. */
+  readonly #onWatch = (): void => void this.#look();
 
   /** `scheme`: what masters speak; their nodes do not tell. */
   constructor(address: ServiceAddress, scheme: 'http' | 'https', modules: DetectorModules) {
@@ -45,7 +47,7 @@ export class MasterDetector {
     const session = await this.#open();
     this.#watchLater();
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const names = await session.children(this.#address.path, () => void this.#look());
+      const names = await session.children(this.#address.path, this.#onWatch);
       if (names === null) {
         throw new StorageError(
           'unavailable',

@@ -11,6 +11,7 @@ import { StorageError } from '../../shared/base/errors.ts';
 import type { MaintenanceSchedule, Resource } from '../../shared/mesos/messages.ts';
 import { Agent } from './agent.ts';
 import { type AgentSpec, prepareDisks, REGION_DEFAULT } from './agent-spec.ts';
+import { Announcement } from './announcement.ts';
 import { handleControl } from './control-api.ts';
 import type { HttpServer } from './http-server.ts';
 import { updateSchedule } from './maintenance.ts';
@@ -42,6 +43,8 @@ export type StandInOptions = {
   readonly isColdStart?: boolean;
   /** ZooKeeper's session time-out: so long others redirect to a leader that died. Default 8 s. */
   readonly leaderSessionMs?: number;
+  /** `zk://host:port,…/path`: masters announce themselves there. Missing: they do not. */
+  readonly zookeeper?: string;
 };
 
 /** Long enough that a client which asks again and again sees each step of a start. */
@@ -96,6 +99,8 @@ export class MesosStandIn {
   #masterPort = 0;
   /** Real time at which the others stop redirecting to a leader that died. */
   #deadLeaderUntilMs = 0;
+  /** Of masters in ZooKeeper, by port. */
+  readonly #announcements = new Map<number, Announcement>();
 
   private constructor(options: StandInOptions) {
     this.#options = options;
@@ -128,6 +133,7 @@ export class MesosStandIn {
       options.masterPort ?? saved?.masterPort ?? 0,
       options.isColdStart,
     );
+    await standIn.#announce(standIn.#masterPort);
     for (const spec of saved?.agents ?? []) standIn.#create(spec);
     await Promise.all([...standIn.#agents.values()].map(({ agent }) => agent.start()));
     standIn.#save();
@@ -257,11 +263,30 @@ export class MesosStandIn {
     await this.#master.stop();
     const sessionMs = this.#options.leaderSessionMs ?? LEADER_SESSION_MS;
     this.#deadLeaderUntilMs = Date.now() + this.#timing.scaled(sessionMs);
+    const announcement = this.#announcements.get(this.#masterPort);
+    this.#announcements.delete(this.#masterPort);
+    if (announcement !== undefined) {
+      setTimeout(() => announcement.withdraw(), this.#timing.scaled(sessionMs));
+    }
     for (const { agent } of this.#agents.values()) agent.masterLost();
   }
 
   async startMaster(): Promise<void> {
-    if (!this.#master.isRunning) await this.#master.start(this.#masterPort, true);
+    if (this.#master.isRunning) return;
+    await this.#master.start(this.#masterPort, true);
+    await this.#announce(this.#masterPort);
+  }
+
+  async #announce(port: number): Promise<void> {
+    const { zookeeper, hostname = this.#host } = this.#options;
+    if (zookeeper === undefined) return;
+    const master = {
+      ...this.#master.core.masterInfo(),
+      port,
+      pid: `master@${this.#host}:${port}`,
+      address: { hostname, ip: this.#host, port },
+    };
+    this.#announcements.set(port, await Announcement.make(zookeeper, master));
   }
 
   /** A master that does not lead: 307 to the leader. Returns its URL. */
@@ -276,6 +301,7 @@ export class MesosStandIn {
     const server = createRedirector(leader, isStarting);
     const actual = await server.listen(this.#host, port);
     this.#redirectors.set(actual, server);
+    await this.#announce(actual);
     return `http://${this.#host}:${actual}`;
   }
 
@@ -349,6 +375,7 @@ export class MesosStandIn {
     await Promise.all(running.map(end));
     if (options.keepExecutors !== true) for (const agent of agents) agent.killLeftExecutors();
     await this.#master.stop();
+    for (const announcement of this.#announcements.values()) announcement.withdraw();
     await Promise.all([...this.#redirectors.values()].map((server) => server.close()));
     this.#timing.close();
   }

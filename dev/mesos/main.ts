@@ -21,6 +21,7 @@ const SERVE_OPTIONS = {
   mem: { type: 'number', default: 4096, describe: 'MiB of each agent' },
   'time-scale': { type: 'number', default: 1, describe: 'Divides all intervals' },
   lint: { type: 'boolean', default: false, describe: 'Refuse silent mistakes' },
+  zk: { type: 'string', describe: 'Announce the master in ZooKeeper: zk://host:port,…/path' },
   'keep-executors': {
     type: 'boolean',
     default: false,
@@ -41,6 +42,7 @@ type ServeOptions = {
   readonly mem: number;
   readonly timeScale: number;
   readonly lint: boolean;
+  readonly zk: string | undefined;
   readonly keepExecutors: boolean;
 };
 
@@ -51,6 +53,7 @@ async function serve(options: ServeOptions): Promise<void> {
     masterPort: options.port,
     timeScale: options.timeScale,
     lint: options.lint,
+    ...(options.zk === undefined ? {} : { zookeeper: options.zk }),
   });
   if (standIn.agentNames.length === 0) {
     for (let index = 0; index < options.agents; index++) {
@@ -100,6 +103,7 @@ await yargs(hideBin(process.argv))
         mem: given.mem,
         timeScale: given['time-scale'],
         lint: given.lint,
+        zk: given.zk,
         keepExecutors: given['keep-executors'],
       }),
   )

@@ -164,6 +164,10 @@ export class ZooKeeperCoordinator implements Coordinator {
 
   async #waitForTurn(session: ZooKeeperSession, candidate: string): Promise<void> {
     let isToldOf = '';
+    let wakeUp: () => void = () => undefined;
+    // One and the same for all rounds: the library keeps a list of those that wait.
+    const onNews = (): void => wakeUp();
+    session.onEnd(onNews);
     for (;;) {
       this.#pauses.assertOpen();
       const names = (await session.children(this.#path('election'))) ?? [];
@@ -177,8 +181,8 @@ export class ZooKeeperCoordinator implements Coordinator {
         this.#modules.log('info', 'Waiting to lead', { store: this.name, after: before });
       }
       await this.#pauses.pause(LOOK_AGAIN_MS, async (wake) => {
-        session.onEnd(wake);
-        const stat = await session.exists(this.#path(`election/${before}`), wake);
+        wakeUp = wake;
+        const stat = await session.exists(this.#path(`election/${before}`), onNews);
         if (stat === null) wake();
       });
     }

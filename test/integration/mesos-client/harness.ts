@@ -33,7 +33,7 @@ import { CLUSTER_ID, OPTIONS } from '../../unit/offers/scenario.ts';
 const EXECUTOR = fileURLToPath(new URL('./tiny-executor.js', import.meta.url));
 
 export interface ShellOptions {
-  readonly masters: readonly string[];
+  readonly masters: readonly string[] | (() => Promise<readonly string[]>);
   readonly contentType?: ContentType;
   readonly manager?: Partial<ManagerOptions>;
   readonly store?: Map<string, string>;
@@ -124,6 +124,11 @@ export class Shell {
     this.#onCall(call);
     if (this.#diesAtAccept && call.type === 'ACCEPT') this.close();
     this.#mesos.call(call);
+  }
+
+  /** What a detector says when another master leads. */
+  follow(masters: readonly string[]): void {
+    this.#mesos.follow(masters);
   }
 
   close(): void {
