@@ -49,7 +49,9 @@ export function foreignOf(error: unknown): ForeignFinding | null {
   if (typeof found !== 'object' || found === null) return null;
   const finding = found as Partial<ForeignFinding>;
   const kind = FOREIGN_KINDS.find((known) => known === finding.kind);
-  return kind === undefined || finding.found === undefined ? null : { kind, found: finding.found };
+  return kind === undefined || finding.found === undefined
+    ? null
+    : { ...finding, kind, found: finding.found };
 }
 
 /** What a file system brings along, and a superblock whose writing was cut short. */
@@ -70,7 +72,11 @@ function compare(options: StoreOptions, disk: Disk): void {
         : `disk d${found.diskId} (${found.uuid})`;
     throw foreign(
       text,
-      { kind, found: whose },
+      {
+        kind,
+        found: whose,
+        ...(kind === 'other-disk' ? { disk: found.diskId, uuid: found.uuid } : {}),
+      },
       { field, found: found[field], expected: options[field] },
     );
   }
@@ -104,7 +110,7 @@ function foreign(
   finding: ForeignFinding,
   details: Readonly<Record<string, unknown>> = {},
 ): StorageError {
-  const kept: ForeignFinding = { kind: finding.kind, found: shorten(finding.found) };
+  const kept: ForeignFinding = { ...finding, found: shorten(finding.found) };
   return new StorageError('foreign-data', text, { ...details, foreign: kept });
 }
 

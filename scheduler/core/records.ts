@@ -185,6 +185,8 @@ export interface DiskRecord {
   readonly isUnexamined?: boolean;
   /** Its directory holds something that is not ours: the volume is kept, and nothing in it is touched. */
   readonly foreign?: ForeignFinding | null;
+  /** The disk whose number stands in the labels of its reservation, when it was found in that one's place. */
+  readonly reservedAs?: DiskId;
   /** Its pool does not want it any more: it is emptied, then goes to pool `to`, or back to Mesos. */
   readonly unselected?: { readonly to: string | null; readonly reason: string } | null;
 }

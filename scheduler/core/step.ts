@@ -9,6 +9,7 @@
  * is looked at; everything else happens at the next tick.
  */
 import { unreachable } from '../../shared/base/assert.ts';
+import { superviseAdoption } from './adoption.ts';
 import { announceManager } from './announce.ts';
 import { settleAttachments } from './attachments.ts';
 import { superviseBrake } from './brake.ts';
@@ -120,6 +121,7 @@ function supervise(state: State, now: Now): readonly Effect[] {
   superviseReplacements(state, now);
   superviseDisksOut(state, now);
   superviseApply(state, now);
+  superviseAdoption(state, now);
   followMoves(state, now);
   followDeletions(state, now);
   superviseScrub(state, now);

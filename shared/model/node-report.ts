@@ -72,6 +72,9 @@ export interface ForeignFinding {
   readonly kind: (typeof FOREIGN_KINDS)[number];
   /** What was found, for people: a few file names, the id of the other cluster. */
   readonly found: string;
+  /** Of `other-disk`: which disk of this cluster the store belongs to. */
+  readonly disk?: number;
+  readonly uuid?: string;
 }
 
 /** Longest `ForeignFinding.found`. */

@@ -57,6 +57,7 @@ const SEVERITIES: readonly NoticeSeverity[] = ['info', 'warning', 'error'];
 const NOTICE_SOURCE_MAX = 64;
 const NOTICE_KIND_MAX = 40;
 const NOTICE_TEXT_MAX = 500;
+const UUID_MAX = 64;
 
 export function readReport(fields: Fields): NodeReport {
   return {
@@ -111,7 +112,10 @@ function readForeign(fields: Fields): Pick<DiskReport, 'foreign'> {
   const foreign = part(fields, 'foreign');
   if (foreign === null) return {};
   const kind = word(foreign, 'kind', FOREIGN_KINDS);
-  return { foreign: { kind, found: shortText(foreign, 'found', FOREIGN_FOUND_MAX) } };
+  const found = shortText(foreign, 'found', FOREIGN_FOUND_MAX);
+  const disk = id(foreign, 'disk');
+  const uuid = shortText(foreign, 'uuid', UUID_MAX);
+  return { foreign: { kind, found, ...(disk === 0 ? {} : { disk, uuid }) } };
 }
 
 function readJoinReport(fields: Fields): JoinReport {

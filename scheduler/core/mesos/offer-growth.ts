@@ -18,6 +18,7 @@ import {
   type Entry,
   isFree,
   isOurs,
+  labelOf,
   type OfferLedger,
   ourReservation,
   placeOf,
@@ -69,7 +70,7 @@ export function growVolume(
 }
 
 function findVolume({ ledger, node }: GrowthSite, disk: DiskRecord): Entry | null {
-  const isMine = isOurs(node.id, 'disk', disk.id);
+  const isMine = isOurs(node.id, 'disk', labelOf(disk));
   for (const entry of ledger.entries) {
     if (entry.resource.name !== 'disk' || entry.milli <= 0 || !isMine(entry)) continue;
     if (entry.resource.disk?.persistence?.id === disk.persistenceId) return entry;
@@ -86,7 +87,7 @@ function planGrowth(state: State, site: GrowthSite, disk: DiskRecord, volume: En
     if (entry.resource.disk?.persistence !== undefined) return false;
     return place.kind === disk.kind && place.root === disk.sourceRoot;
   };
-  const isMine = isOurs(node.id, 'disk', disk.id);
+  const isMine = isOurs(node.id, 'disk', labelOf(disk));
   const reserved = ledger.entries.find((entry) => isSpace(entry) && isMine(entry));
   let addition: Resource;
   if (reserved !== undefined) {
@@ -101,7 +102,7 @@ function planGrowth(state: State, site: GrowthSite, disk: DiskRecord, volume: En
     if (free === undefined || milli < toMilli(1)) return;
     addition = reserve(
       ledger.takeFrom(free, milli),
-      ourReservation(state, node.id, 'disk', disk.id),
+      ourReservation(state, node.id, 'disk', labelOf(disk)),
     );
     plan.reserve.push([addition]);
   }

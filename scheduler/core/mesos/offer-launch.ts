@@ -29,6 +29,7 @@ import {
   type Entry,
   isFree,
   isOurs,
+  labelOf,
   type OfferLedger,
   ourReservation,
   placeOf,
@@ -122,7 +123,7 @@ type FoundDisk =
   | { readonly kind: 'free'; readonly entry: Entry };
 
 function findDisk(ledger: OfferLedger, node: NodeRecord, disk: DiskRecord): FoundDisk | null {
-  const mine = isOurs(node.id, 'disk', disk.id);
+  const mine = isOurs(node.id, 'disk', labelOf(disk));
   const disks = ledger.entries.filter(
     ({ resource, milli }) => resource.name === 'disk' && milli > 0,
   );
@@ -158,7 +159,7 @@ function launch(
   const known = state.facts.nodes.get(site.node.id);
   const node = isThere ? known : renewExecutor(state, known);
   const artefact = node.artefact ?? state.options.executor;
-  const mineToo = isOurs(node.id, 'task', disk.id);
+  const mineToo = isOurs(node.id, 'task', labelOf(disk));
   const shell = isOurs(node.id, 'executor', null);
   const share = taskShare(artefact);
   const all = isThere ? share : addShares(share, executorShare(artefact));
@@ -211,7 +212,7 @@ function takeVolume(state: State, site: Site, disk: DiskRecord, found: FoundDisk
   if (found.kind === 'reserved') reserved = ledger.takeFrom(entry, entry.milli);
   else {
     const free = ledger.takeFrom(entry, claimMilli(disk, entry));
-    reserved = reserve(free, ourReservation(state, node.id, 'disk', disk.id));
+    reserved = reserve(free, ourReservation(state, node.id, 'disk', labelOf(disk)));
     plan.reserve.push([reserved]);
   }
   const volume = volumeOn(state, reserved, disk);

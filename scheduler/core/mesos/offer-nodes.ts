@@ -48,7 +48,9 @@ function findByAgent(state: State, agentId: string): NodeRecord | undefined {
 
 function isKnownDisk(state: State, label: string): boolean {
   const id = parseDisk(label);
-  return id !== null && state.facts.disks.has(id);
+  if (id === null || state.facts.disks.has(id)) return id !== null;
+  for (const disk of state.facts.disks.values()) if (disk.reservedAs === id) return true;
+  return false;
 }
 
 function strange(state: State, offer: Offer, what: string, now: Now): Identity {

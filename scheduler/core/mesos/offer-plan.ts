@@ -25,6 +25,7 @@ import {
   type Intent,
   isOurs,
   isUnreserved,
+  labelOf,
   type OfferLedger,
   ourReservation,
   reserve,
@@ -115,8 +116,8 @@ export function takeShare(
   },
 ): Resource[] {
   const { node, intent, disk } = purpose;
-  const ours = isOurs(node.id, intent, disk?.id ?? null);
-  const reservation = ourReservation(state, node.id, intent, disk?.id ?? null);
+  const ours = isOurs(node.id, intent, disk === null ? null : labelOf(disk));
+  const reservation = ourReservation(state, node.id, intent, disk === null ? null : labelOf(disk));
   const added: Resource[] = [];
   for (const name of ['cpus', 'mem'] as const) {
     const held = ledger.take(name, share[name], ours);
@@ -143,7 +144,9 @@ export function shareResources(
   disk: DiskRecord | null,
   share: Share,
 ): Resource[] {
-  const reservations = [ourReservation(state, node.id, intent, disk?.id ?? null)];
+  const reservations = [
+    ourReservation(state, node.id, intent, disk === null ? null : labelOf(disk)),
+  ];
   return (['cpus', 'mem'] as const).map((name) => ({
     name,
     type: 'SCALAR',

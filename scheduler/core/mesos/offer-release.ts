@@ -14,7 +14,7 @@ import type { DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { observedHost, observedTask } from './mesos-state.ts';
 import { askWhy, executorPresence, type Site } from './offer-launch.ts';
-import { type Entry, isOurs, placeName } from './offer-resources.ts';
+import { type Entry, isOurs, labelOf, placeName } from './offer-resources.ts';
 
 /** An offer that was made before our ACCEPT was handled may still show what it gave back. */
 const SETTLE_MS = 2_000;
@@ -37,7 +37,7 @@ export function releaseDisk(state: State, site: Site, disk: DiskRecord, now: Now
   // Its data has left, says the phase; the members are what counts.
   if (isNamed(state, disk)) return;
   const { ledger, plan, node } = site;
-  const matches = [isOurs(node.id, 'disk', disk.id), isOurs(node.id, 'task', disk.id)];
+  const matches = [isOurs(node.id, 'disk', labelOf(disk)), isOurs(node.id, 'task', labelOf(disk))];
   const held = ledger.entries.filter(
     (entry) => entry.milli > 0 && matches.some((match) => match(entry)),
   );

@@ -10,6 +10,7 @@ import { assert } from '../../../shared/base/assert.ts';
 import { type DiskId, formatDisk, formatNode, type NodeId } from '../../../shared/base/ids.ts';
 import { MiB } from '../../../shared/base/units.ts';
 import type { Labels, ReservationInfo, Resource } from '../../../shared/mesos/messages.ts';
+import type { DiskRecord } from '../records.ts';
 import type { State } from '../state.ts';
 
 export const LABEL = {
@@ -98,6 +99,11 @@ export function placeOf(resource: Resource): DiskPlace | null {
   if (source.type === 'MOUNT') return { kind: 'mount', root: source.mount?.root ?? '' };
   if (source.type === 'PATH') return { kind: 'path', root: source.path?.root ?? '' };
   return null;
+}
+
+/** The disk's number in the labels of what is reserved for it. */
+export function labelOf(disk: Pick<DiskRecord, 'id' | 'reservedAs'>): DiskId {
+  return disk.reservedAs ?? disk.id;
 }
 
 /** Our reservation for something on a node; equal for ever, since it is part of the executor's identity. */

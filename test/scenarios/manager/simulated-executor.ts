@@ -14,6 +14,7 @@ import {
   type BadBlocks,
   type DiskStatus,
   EMPTY_REPORT,
+  type ForeignFinding,
   type JoinReport,
   type MemberFailure,
   type NodeHello,
@@ -28,6 +29,8 @@ export interface SimulatedDisk {
   status: DiskStatus;
   error: string;
   checksumErrorCount?: number;
+  foreign?: ForeignFinding;
+  tier?: 'nvme' | 'ssd' | 'hdd';
   /** Bytes per PG and volume. */
   readonly stored: Map<PgId, Map<VolumeId, number>>;
 }
@@ -149,6 +152,8 @@ export class SimulatedExecutor {
         dirtyExtentCount: 0,
         checksumErrorCount: disk.checksumErrorCount ?? 0,
         incarnation: disk.status === 'serving' ? FIRST_INCARNATION + this.powerLosses : 0,
+        ...(disk.foreign === undefined ? {} : { foreign: disk.foreign }),
+        ...(disk.tier === undefined ? {} : { tier: disk.tier }),
       })),
       joins: this.#reportJoins(),
       failures: this.failures,
