@@ -1,10 +1,11 @@
-/** `cistern node …`: list, show, drain, activate, decommission, forget. */
+/** `cistern node …`: list, show, explain, drain, activate, decommission, forget. */
 import { formatBytes } from '../shared/base/units.ts';
 import type { DiskView, JobView, NodeView } from '../shared/model/api-views.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
 import { failure } from './failures.ts';
 import { colorState, formatAge, formatRatio, plural } from './figures.ts';
 import { jobExitCode, watchJob } from './job-progress.ts';
+import { type AgentArgs, explainAgent } from './node-explain.ts';
 import { renderFacts, renderTable } from './table.ts';
 
 interface NodeArgs {
@@ -72,7 +73,21 @@ export function addNodeCommand(parser: GlobalArgv): GlobalArgv {
             .option('yes', { type: 'boolean', default: false, describe: 'Do not ask' }),
         runAction<NodeArgs & { yes: boolean }>(forgetNode),
       )
-      .demandCommand(1, 'What about nodes? list, show, drain, activate, decommission or forget'),
+      .command(
+        'explain <agent>',
+        'What an agent offers, and why it was or was not taken; also where no node runs',
+        (one) =>
+          one.positional('agent', {
+            describe: "Mesos' id of the agent, a hostname, or a node (n3)",
+            type: 'string',
+            demandOption: true,
+          }),
+        runAction<AgentArgs>(explainAgent),
+      )
+      .demandCommand(
+        1,
+        'What about nodes? list, show, explain, drain, activate, decommission or forget',
+      ),
   );
 }
 

@@ -1,5 +1,6 @@
 /** The page: what is wrong on top, then capacity and I/O, jobs, nodes, volumes, events. */
 import type { SnapshotView } from '../shared/model/stream-view.ts';
+import { AgentsPanel } from './agents-panel.ts';
 import { CapacityPanel } from './capacity-panel.ts';
 import { EventsPanel } from './events-panel.ts';
 import { formatDuration, HEALTH_TONES } from './figures.ts';
@@ -100,6 +101,7 @@ function Panels({ snapshot, history }: { snapshot: SnapshotView; history: Histor
     </div>
     <${NodesPanel} nodes=${snapshot.nodes} disks=${snapshot.disks} pools=${snapshot.pools} />
     <${VolumesPanel} volumes=${snapshot.volumes} history=${history} />
+    <${AgentsPanel} />
     <${EventsPanel} events=${snapshot.events} at=${snapshot.at} />
   </main>`;
 }

@@ -4,6 +4,7 @@ import { explainAll, explainSubject } from './core/explain/explain.ts';
 import { planView } from './core/pools/pool-apply.ts';
 import type { Now, State } from './core/state.ts';
 import { uninstallView } from './core/uninstall.ts';
+import { agentView, agentViews } from './core/views/agent-views.ts';
 import { attachmentViews } from './core/views/attachment-views.ts';
 import { eventViews, jobViews } from './core/views/job-views.ts';
 import { diskViews, nodeView, nodeViews } from './core/views/node-views.ts';
@@ -20,6 +21,8 @@ export function createViews(state: State, now: () => Now): ManagerViews {
     cluster: () => clusterView(state, now()),
     nodes: () => nodeViews(state, now()),
     node: (id) => nodeView(state, id, now()),
+    agents: () => agentViews(state, now()),
+    agent: (given) => agentView(state, given, now()),
     disks: () => diskViews(state),
     pools: () => poolViews(state),
     plan: (document) => planView(state, document, now()),

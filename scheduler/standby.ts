@@ -159,6 +159,8 @@ export class Standby implements ManagerPort, StandbyPort {
   cluster = () => this.#views.cluster();
   nodes = () => this.#views.nodes();
   node: ManagerViews['node'] = (id) => this.#views.node(id);
+  agents = () => this.#views.agents();
+  agent: ManagerViews['agent'] = (given) => this.#views.agent(given);
   disks = () => this.#views.disks();
   pools = () => this.#views.pools();
   plan: ManagerViews['plan'] = (document) => this.#views.plan(document);

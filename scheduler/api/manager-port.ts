@@ -6,6 +6,7 @@
 
 import type { StorageError } from '../../shared/base/errors.ts';
 import type { NodeId } from '../../shared/base/ids.ts';
+import type { AgentView } from '../../shared/model/agent-view.ts';
 import type {
   AttachmentView,
   ClusterView,
@@ -47,6 +48,10 @@ export interface ManagerPort {
   cluster(): ClusterView;
   nodes(): readonly NodeView[];
   node(id: NodeId): NodeView | null;
+  /** Agents that offered something, and those of our nodes. */
+  agents(): readonly AgentView[];
+  /** By Mesos' id, node id (`n3`) or hostname; null: nobody knows it. */
+  agent(given: string): AgentView | null;
   disks(): readonly DiskView[];
   pools(): readonly PoolView[];
   /** What a document would change; null: what is pending as it is. An error: the document makes no sense. */

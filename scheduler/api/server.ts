@@ -12,6 +12,7 @@ import fastify from 'fastify';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/ports.ts';
 import type { SchedulerMetrics } from '../metrics.ts';
+import { AGENT_SCHEMAS, addAgentRoutes } from './agent-routes.ts';
 import { answerGarbage, errorHandler } from './error-answers.ts';
 import { addArtefacts, addDashboard } from './files.ts';
 import type { ManagerPort } from './manager-port.ts';
@@ -107,7 +108,7 @@ async function buildApi(
   });
   // Views are JSON already; a serializer made from schemas would drop a field that it does not know.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
-  for (const schema of VIEW_SCHEMAS) app.addSchema(schema);
+  for (const schema of [...VIEW_SCHEMAS, ...AGENT_SCHEMAS]) app.addSchema(schema);
   addRequestRules(app, log, metrics);
   app.setErrorHandler(errorHandler(log));
   await addDocuments(app, options.version);
@@ -116,6 +117,7 @@ async function buildApi(
       if (standby !== undefined) addStandbyRules(v1, { manager, standby, log });
       else v1.addHook('onRequest', async () => assertLeading(manager));
       addReadRoutes(v1, manager);
+      addAgentRoutes(v1, manager);
       addVolumeCommands(v1, manager);
       addOperations(v1, manager);
       addPoolRoutes(v1, manager);

@@ -8,7 +8,9 @@ import {
   type PassReason,
   SEEN_AGENTS_MAX,
   SEEN_DISKS_MAX,
+  SEEN_EARLIER_MAX,
   type SeenAgent,
+  type SeenAnswer,
   type SeenDisk,
 } from '../pools/pass-reason.ts';
 import type { NodeRecord } from '../records.ts';
@@ -48,6 +50,7 @@ export class OfferLook {
   keep(state: State, node: NodeRecord | null, answer: SeenAgent['answer'], now: Now): void {
     const { seenAgents } = state.mesos;
     const agentId = this.#offer.agent_id.value;
+    const before = seenAgents.get(agentId);
     // Deleted first: the map is in the order of the last offers, and the oldest goes when it is full.
     seenAgents.delete(agentId);
     if (seenAgents.size >= SEEN_AGENTS_MAX) {
@@ -66,8 +69,28 @@ export class OfferLook {
       answer,
       reason: this.#reason,
       disks: [...this.#disks.values()],
+      earlier: before === undefined ? [] : earlierOf(before),
     });
   }
+}
+
+/** Texts are made when an answer becomes an earlier one: once per offer, of what is kept anyway. */
+function earlierOf(before: SeenAgent): readonly SeenAnswer[] {
+  const { atMs, answer, earlier } = before;
+  return [{ atMs, answer, why: describeAnswer(before) }, ...earlier].slice(0, SEEN_EARLIER_MAX);
+}
+
+/** What came of one offer, as one sentence. */
+export function describeAnswer(seen: Pick<SeenAgent, 'reason' | 'disks' | 'answer'>): string {
+  if (seen.reason !== null) return `Nothing was taken: ${seen.reason.message}`;
+  const free = seen.disks.filter(({ owner }) => owner === 'free');
+  const taken = free.filter(({ disk }) => disk !== null);
+  if (taken.length > 0) return `${taken.length} of ${free.length} free disks were claimed`;
+  if (seen.answer === 'accepted') return 'Our own resources were used';
+  if (seen.disks.length === 0) return 'It offered no disk';
+  if (free.length === 0) return 'It offered no free disk';
+  const first = free[0]?.reasons[0]?.message ?? 'no pool wants disks now';
+  return `None of ${free.length} free disks was taken: ${first}`;
 }
 
 function seenDisk({ resource, owner }: Entry): SeenDisk {

@@ -69,8 +69,20 @@ export interface SeenAgent {
   /** Why nothing of it was taken, whatever its disks are; null when its disks were looked at. */
   readonly reason: PassReason | null;
   readonly disks: readonly SeenDisk[];
+  /** What became of its offers before, newest first; at most SEEN_EARLIER_MAX. */
+  readonly earlier: readonly SeenAnswer[];
 }
 
+/** What became of one offer. */
+export interface SeenAnswer {
+  readonly atMs: number;
+  readonly answer: 'accepted' | 'declined';
+  /** One sentence. */
+  readonly why: string;
+}
+
+/** Enough to see a pattern; a declined agent offers again after seconds to an hour. */
+export const SEEN_EARLIER_MAX = 5;
 /** Agents that are remembered; more than a master of any size that we plan for has. */
 export const SEEN_AGENTS_MAX = 8192;
 /** Disks of one agent that are remembered. */

@@ -1,12 +1,16 @@
 /** What the API answers to those who only look: every route, and that answers match their schemas. */
 import { expect } from 'chai';
 import fastify from 'fastify';
+import { AGENT_SCHEMAS } from '../../../scheduler/api/agent-routes.ts';
 import { VIEW_SCHEMAS } from '../../../scheduler/api/view-schemas.ts';
+import type { AgentView } from '../../../shared/model/agent-view.ts';
 import type { EventView, PgView } from '../../../shared/model/api-views.ts';
 import type { ExplainView } from '../../../shared/model/explanation-view.ts';
 import type { ApiFixture } from '../../fixture/api-fixture.ts';
 import { startFixture } from '../../fixture/api-fixture.ts';
 import { LARGE, SMALL } from '../../fixture/cluster-views.ts';
+
+const SCHEMAS = [...VIEW_SCHEMAS, ...AGENT_SCHEMAS];
 
 describe('api: reading', () => {
   let api: ApiFixture;
@@ -55,6 +59,18 @@ describe('api: reading', () => {
     for (const pg of onDisk) expect([...pg.inSync, ...pg.target], pg.id).to.include('d1');
   });
 
+  it('agents: all of them, and one by Mesos id, hostname and node', async () => {
+    const agents = await get<AgentView[]>('/v1/agents');
+    const [first] = agents;
+    expect(agents.length).to.be.greaterThan(0);
+    for (const name of [first?.id, first?.hostname, first?.node]) {
+      const one = await get<AgentView>(`/v1/agents/${name}`);
+      expect(one.id).to.equal(first?.id);
+    }
+    const missing = await fetch(`${api.url}/v1/agents/nobody`);
+    expect(missing.status).to.equal(404);
+  });
+
   it('explain: everything, one thing that is not green, one that is, and one that is not there', async () => {
     const everything = await get<ExplainView>('/v1/explain');
     expect(everything.explanations.map((one) => one.subject)).to.deep.equal(
@@ -101,7 +117,7 @@ describe('api: reading', () => {
       '/v1/stream',
       '/health',
     ]);
-    expect(Object.keys(document.components.schemas)).to.have.length(VIEW_SCHEMAS.length);
+    expect(Object.keys(document.components.schemas)).to.have.length(SCHEMAS.length);
     const page = await fetch(`${api.url}/docs`);
     expect(page.status).to.equal(200);
     expect(await page.text()).to.match(/swagger/i);
@@ -139,7 +155,7 @@ describe('api: schemas', () => {
       },
       bodyLimit: 50_000_000,
     });
-    for (const schema of VIEW_SCHEMAS) app.addSchema(schema);
+    for (const schema of SCHEMAS) app.addSchema(schema);
     app.post('/check', { schema: { body: { $ref: 'Snapshot#' } } }, async () => 'good');
     for (const shape of [SMALL, LARGE]) {
       const api = await startFixture(shape);

@@ -45,6 +45,7 @@ function wish(cluster: SimulatedCluster, node: NodeId): void {
     disks: [
       { kind: 'path', root: '/mnt/p', sizeBytes: 50 * GiB, owner: 'free', disk: null, reasons: [] },
     ],
+    earlier: [],
   });
   state.expansion.set('default', { diskCount: 1, reason: 'pool "default" is 81 % used' });
   state.mesos.wishSinceMs.set('default', cluster.nowMs - GROW_AFTER_MS);
