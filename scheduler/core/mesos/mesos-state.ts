@@ -27,6 +27,8 @@ export interface ObservedTask {
   /** When the next KILL is due, while one is wanted. */
   killAtMs: number;
   killDelayMs: number;
+  /** The agent has registered under another id since: what ran there before has ended. */
+  isOfOldAgent: boolean;
 }
 
 /** One node as Mesos shows it. */
@@ -169,6 +171,7 @@ export function trackTask(
     askDelayMs: ASK_DELAY_MS_MIN,
     killAtMs: Number.NEGATIVE_INFINITY,
     killDelayMs: KILL_DELAY_MS_MIN,
+    isOfOldAgent: false,
   };
   state.tasks.set(disk, task);
   return task;

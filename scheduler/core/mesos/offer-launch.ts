@@ -94,8 +94,9 @@ export function bringUp(state: State, site: Site, disk: DiskRecord, now: Now): L
   const found = findDisk(ledger, node, disk);
   if (found === null) return 'none';
   const task = observedTask(state.mesos, disk);
-  const isOffered = found.kind === 'volume';
-  const mayLaunch = task === null || task.life === 'dead' || (task.life === 'away' && isOffered);
+  // Of the same agent, Mesos is asked first: it answers that the task is gone, or where it is.
+  const isReplaced = task?.life === 'away' && task.isOfOldAgent && found.kind === 'volume';
+  const mayLaunch = task === null || task.life === 'dead' || isReplaced;
   if (!mayLaunch) {
     askWhy(state, disk, now);
     return 'wait';

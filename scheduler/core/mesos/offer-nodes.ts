@@ -8,7 +8,9 @@ import type { Offer } from '../../../shared/mesos/scheduler-messages.ts';
 import { recordEvent } from '../events.ts';
 import { observedNode } from '../node-life.ts';
 import type { NodeRecord } from '../records.ts';
+import { disksOf } from '../sessions.ts';
 import type { Now, State } from '../state.ts';
+import { observedTask } from './mesos-state.ts';
 import type { OfferLedger } from './offer-resources.ts';
 
 export type Identity =
@@ -176,6 +178,10 @@ export function refreshNode(state: State, node: NodeRecord, offer: Offer, now: N
 function noteNewAgent(state: State, node: NodeRecord, offer: Offer, now: Now): void {
   const observed = observedNode(state, node.id);
   if (observed.executor === 'running') observed.executor = 'unknown';
+  for (const disk of disksOf(state, node.id)) {
+    const task = observedTask(state.mesos, disk);
+    if (task !== null) task.isOfOldAgent = true;
+  }
   recordEvent(
     state,
     {
