@@ -26,8 +26,8 @@ export interface EtcdStoreAddress extends EtcdAddress {
 
 /** Between looks at the election: two cheap reads a second of each standby. */
 const LOOK_MS = 500;
-/** Reads are sent again for so long; longer than a cluster needs for a new leader of its own. */
-const READ_PATIENCE_MS = 10_000;
+/** Reads are sent again for so many sessions: longer than the service needs for a new leader of its own. */
+const READ_PATIENCE_SESSIONS = 2;
 const READ_RETRY_MS = 200;
 /** Names of one answer. */
 const LIST_PAGE = 1_000;
@@ -213,7 +213,7 @@ export class EtcdCoordinator implements Coordinator {
   /** Linearizable: etcd answers it through its majority. */
   async #range(request: RangeRequest): Promise<RangeResponse> {
     const { clock } = this.#modules;
-    const deadlineMs = clock.now() + READ_PATIENCE_MS;
+    const deadlineMs = clock.now() + READ_PATIENCE_SESSIONS * this.#sessionMs;
     for (;;) {
       try {
         return await this.#connection.call('range', request, callDeadline(this.#sessionMs));

@@ -35,8 +35,8 @@ export interface CoordinatorModules {
 
 /** A watch may be lost with a connection: look again after so long in any case. */
 const LOOK_AGAIN_MS = 2_000;
-/** Reads are sent again for so long; longer than an ensemble needs for a new leader of its own. */
-const READ_PATIENCE_MS = 10_000;
+/** Reads are sent again for so many sessions: longer than the service needs for a new leader of its own. */
+const READ_PATIENCE_SESSIONS = 2;
 const READ_RETRY_MS = 200;
 
 const FOLDERS: readonly Folder[] = ['log', 'snapshots', 'parts'];
@@ -212,7 +212,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   /** Sends reads again that a change of server cut off. */
   async #patiently<T>(work: (session: ZooKeeperSession) => Promise<T>): Promise<T> {
     const { clock } = this.#modules;
-    const deadlineMs = clock.now() + READ_PATIENCE_MS;
+    const deadlineMs = clock.now() + READ_PATIENCE_SESSIONS * this.#sessionMs;
     for (;;) {
       try {
         return await work(await this.#open());
