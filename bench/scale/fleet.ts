@@ -35,13 +35,16 @@ export interface FleetNode {
   mapVersion: number;
   sequence: number;
   isAlive: boolean;
+  /** Where the next part of its volumes begins. */
+  nextVolume: number;
 }
 
 export const DISK_BYTES = 1024 * GiB;
 /** Stored bytes of one PG. */
 const PG_BYTES = 512 * MiB;
-/** Volumes that a node's disks hold parts of and report in one go. */
-const VOLUMES_REPORTED = 256;
+/** Every disk holds parts of every volume; so many volumes are told of in one report (usage-turns.ts). */
+const VOLUMES_AT_ONCE = 256;
+const VOLUME_END = 0xffff_ffff;
 
 export class Fleet {
   readonly nodes = new Map<string, FleetNode>();
@@ -74,6 +77,7 @@ export class Fleet {
       mapVersion: 0,
       sequence: 0,
       isAlive: true,
+      nextVolume: 0,
     };
     this.nodes.set(hostname, node);
     return node;
@@ -141,6 +145,20 @@ export class Fleet {
     for (const volume of map.volumes) this.#takeVolume(volume);
   }
 
+  #usage(node: FleetNode): Pick<NodeReport, 'volumeUsage' | 'volumeFrom' | 'volumeBelow'> {
+    const volumeUsage: VolumeUsage[] = [];
+    const volumeFrom = node.nextVolume;
+    const last = Math.min(volumeFrom + VOLUMES_AT_ONCE - 1, this.#volumes);
+    for (const { id } of node.disks) {
+      for (let volume = Math.max(1, volumeFrom); volume <= last; volume += 1) {
+        volumeUsage.push({ volume: volume as VolumeId, disk: id, bytes: 4 * MiB });
+      }
+    }
+    const isEnd = last === this.#volumes;
+    node.nextVolume = isEnd ? 0 : last + 1;
+    return { volumeUsage, volumeFrom, volumeBelow: isEnd ? VOLUME_END : last + 1 };
+  }
+
   #takePg(pg: MapPg): void {
     for (const disk of this.#members.get(pg.id) ?? []) {
       this.#pgsOfDisk.get(disk)?.delete(pg.id);
@@ -170,7 +188,6 @@ export class Fleet {
   report(node: FleetNode): NodeReport {
     const joins: JoinReport[] = [];
     const pgUsage: PgUsage[] = [];
-    const volumeUsage: VolumeUsage[] = [];
     for (const { id } of node.disks) {
       for (const pg of this.#pgsOfDisk.get(id) ?? [])
         pgUsage.push({ pg, disk: id, bytes: PG_BYTES });
@@ -178,11 +195,6 @@ export class Fleet {
         const bytes = { totalBytes: PG_BYTES, doneBytes: PG_BYTES };
         joins.push({ pg, disk: id, epoch, ...bytes, isComplete: true, error: '' });
       }
-    }
-    const first = node.disks[0];
-    for (let index = 1; first !== undefined && index <= VOLUMES_REPORTED; index += 1) {
-      if (index > this.#volumes) break;
-      volumeUsage.push({ volume: index as VolumeId, disk: first.id, bytes: 4 * MiB });
     }
     return {
       ...EMPTY_REPORT,
@@ -202,7 +214,7 @@ export class Fleet {
       })),
       joins,
       attachments: [...(this.#attached.get(node.node ?? (0 as NodeId)) ?? [])].map(attachment),
-      volumeUsage,
+      ...this.#usage(node),
       pgUsage,
       noticeSource: node.hostname,
       grantAgeMs: 60_000,

@@ -1,9 +1,10 @@
 /** Why a disk does not serve, what is done about it, and when. */
 import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
-import { formatDuration } from '../../../shared/base/units.ts';
+import { formatBytes, formatDuration } from '../../../shared/base/units.ts';
 import type { DiskView } from '../../../shared/model/api-views.ts';
 import { isBraked } from '../brake.ts';
 import { diskUse, rebuildWaitMs } from '../disk-use.ts';
+import { GROW_MS_MAX, isGrowing } from '../growth.ts';
 import { isEmpty, isEvacuating } from '../maintenance.ts';
 import { memberCount } from '../members.ts';
 import { CLAIM_MS_MAX } from '../mesos/task-upkeep.ts';
@@ -50,11 +51,9 @@ export const DISK_PHASES: Readonly<
 export function explainDisk(scene: Scene, disk: DiskRecord): Explanation | null {
   const known = scene.disks.get(disk.id);
   if (known !== undefined) return known;
-  const explained = DISK_PHASES[disk.phase]({
-    scene,
-    disk,
-    node: scene.state.facts.nodes.get(disk.node),
-  });
+  const subject = { scene, disk, node: scene.state.facts.nodes.get(disk.node) };
+  const isStopped = isGrowing(disk) && STOPPED_TO_GROW.has(disk.phase);
+  const explained = isStopped ? explainGrowing(subject) : DISK_PHASES[disk.phase](subject);
   const explanation =
     explained === null
       ? null
@@ -198,6 +197,21 @@ function explainDraining(subject: DiskSubject): Explained {
     ...open('it takes as long as copying does; its job has the estimate'),
     action: 'Nothing, wait; the drain can be called off',
     command: `cistern disk activate ${formatDisk(disk.id)}`,
+  };
+}
+
+/** In the others something else is the matter. */
+const STOPPED_TO_GROW: ReadonlySet<DiskView['state']> = new Set(['serving', 'down', 'launched']);
+
+function explainGrowing(subject: DiskSubject): Explained {
+  const { addBytes = 0, sinceMs = 0, reason = '' } = subject.disk.growth ?? {};
+  return {
+    severity: 'notice',
+    message: `${describe(subject)} is stopped for a moment to grow by ${formatBytes(addBytes)}: ${reason}`,
+    causes: chain(subject),
+    next: 'Its volume grows with one of the next offers, and it is started again',
+    ...deadline(sinceMs + GROW_MS_MAX, subject.scene.now, 'it is started again as it was'),
+    ...WAIT,
   };
 }
 
