@@ -54,8 +54,10 @@ class Site {
   }
 
   #onUpdate(status: TaskStatus): void {
-    this.updates.push(status);
     const { uuid, agent_id, task_id } = status;
+    // Sent again until the acknowledgement has arrived.
+    const isNew = uuid === undefined || !this.updates.some((known) => known.uuid?.equals(uuid));
+    if (isNew) this.updates.push(status);
     if (uuid === undefined || agent_id === undefined) return;
     this.subscription.call({ type: 'ACKNOWLEDGE', acknowledge: { agent_id, task_id, uuid } });
   }
@@ -100,11 +102,13 @@ describe('simulated Mesos', () => {
     await site.clock.runFor(3_000);
     expect(site.statesOf('t1')).to.deep.equal(['TASK_RUNNING']);
     expect(site.offers.at(-1)?.executor_ids).to.deep.equal([{ value: 'x' }]);
-    // Words are slow: the launch was judged before the master heard of the end.
-    site.mesos.delayMsMax = 2_000;
+    // The word on the end takes long: the master judges the launch before it hears of that.
+    site.mesos.delayMsMax = 60_000;
     site.containers.at(-1)?.onEnded();
+    await site.clock.runFor(1_000);
+    site.mesos.calm();
     site.launch(['t2']);
-    await site.clock.runFor(60_000);
+    await site.clock.runFor(120_000);
     expect(site.containers, 'containers that were started').to.have.length(1);
     expect(site.statesOf('t2')).to.deep.equal(['TASK_DROPPED REASON_EXECUTOR_TERMINATED']);
     site.launch(['t3']);
