@@ -77,12 +77,14 @@ describe('marathon: three schedulers from marathon.json and a release', function
       timeScale: 20,
     });
     await runner.start(PATIENCE_MS);
-    await waitFor('one leads', PATIENCE_MS, async () => (await countOf(runner, 'leader')) === 1);
+    await oneLeads(runner);
     expect(await countOf(runner, 'standby')).to.equal(2);
 
     await waitFor('disks serve', PATIENCE_MS, async () => {
       const disks = await ask<readonly DiskView[]>(await leaderOf(runner), '/v1/disks');
-      return disks.filter(({ state }) => state === 'serving').length === AGENTS.length;
+      return disks.filter(({ state }) => state === 'serving').length === AGENTS.length
+        ? true
+        : null;
     });
     const executors = executorPids(mesos);
     expect(executors).to.have.length(AGENTS.length);
@@ -99,14 +101,10 @@ describe('marathon: three schedulers from marathon.json and a release', function
 
     await runner.upgrade(PATIENCE_MS);
     expect(runner.leastHealthy, 'never all of them').to.be.at.least(2);
-    await waitFor('one leads', PATIENCE_MS, async () => (await countOf(runner, 'leader')) === 1);
+    await oneLeads(runner);
 
     await runner.kill(await leaderOf(runner), PATIENCE_MS);
-    await waitFor(
-      'another leads',
-      PATIENCE_MS,
-      async () => (await countOf(runner, 'leader')) === 1,
-    );
+    await oneLeads(runner);
     const volumes = await ask<readonly VolumeView[]>(await leaderOf(runner), '/v1/volumes');
     expect(volumes.map(({ name }) => name)).to.deep.equal(['data']);
     expect(executorPids(mesos), 'no executor was started again').to.deep.equal(executors);
@@ -122,6 +120,13 @@ function executorPids(mesos: MesosStandIn | null): readonly number[] {
 async function countOf(runner: AppRunner | null, role: string): Promise<number> {
   const roles = await Promise.all(present(runner, 'runner').instances.map(roleOf));
   return roles.filter((one) => one === role).length;
+}
+
+/** Waits for it: after a failover all may stand by for a while. */
+function oneLeads(runner: AppRunner | null): Promise<true> {
+  return waitFor('one leads', PATIENCE_MS, async () =>
+    (await countOf(runner, 'leader')) === 1 ? true : null,
+  );
 }
 
 async function roleOf(instance: Instance): Promise<string> {
