@@ -13,6 +13,7 @@ import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { Prng } from '../../shared/base/prng.ts';
 import { findUnexplained } from '../scenarios/manager/explained.ts';
 import { ClusterWatch } from './cluster-watch.ts';
+import { LeaderWatch } from './leader-watch.ts';
 import { MachineClock } from './machine-clock.ts';
 import { ProcessClock } from './process-clock.ts';
 import { SimulatedControl, type SimulatedControlServer } from './simulated-control.ts';
@@ -107,6 +108,7 @@ export class Cluster {
   readonly mesos: SimulatedMesos;
   readonly store: SimulatedStore;
   readonly watch: ClusterWatch;
+  readonly #leaders: LeaderWatch;
   readonly nodes: SimulatedNode[] = [];
   /** Called with the manager's state after each of its commits. */
   onCommit: (state: State) => void = () => undefined;
@@ -131,6 +133,7 @@ export class Cluster {
     this.control = new SimulatedControl({ clock, network, random: this.random.fork('control') });
     this.mesos = new SimulatedMesos({ clock, network, trace, random: this.random.fork('mesos') });
     this.store = new SimulatedStore(clock, this.random.fork('store'));
+    this.#leaders = new LeaderWatch(clock, (what) => this.onViolation(what));
     this.watch = new ClusterWatch({
       clock,
       budget: {
@@ -262,6 +265,7 @@ export class Cluster {
     const store = this.store.open((action) => life.clock.whenRunning(action));
     const address = `${SCHEDULER_HOST}:${FIRST_PORT + number}`;
     const { term } = await store.campaign({ address: `http://${address}` });
+    this.#leaders.onElected(term);
     const snapshot = await store.load();
     if (life.isOver) return;
     const { clock } = life;
@@ -279,13 +283,16 @@ export class Cluster {
       },
       onClose: (session, reason) => scheduler.onSessionClosed(session, reason),
     });
+    const voice = this.#leaders.listen(term, {
+      mesos: { call: (call) => life.mesos?.call(call) },
+      control: life.control,
+      announcer: this.control.announcer(SCHEDULER_HOST),
+    });
     const scheduler = new Scheduler(state, snapshot.revision, {
       clock,
       log: this.trace.log(SCHEDULER_HOST),
       store,
-      mesos: { call: (call) => life.mesos?.call(call) },
-      control: life.control,
-      announcer: this.control.announcer(SCHEDULER_HOST),
+      ...voice,
       onAbdicated: (reason) => {
         this.trace.add(SCHEDULER_HOST, `! abdicated: ${reason}`);
         if (!isExpectedEnd(reason)) this.onViolation(`Scheduler abdicated: ${reason}`);
