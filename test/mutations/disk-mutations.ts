@@ -1,7 +1,5 @@
-/** Defects of the extent store: what must be durable before what. */
-import { MiB } from '../../shared/base/units.ts';
+/** Defects of the extent store. What must be durable before what is shown by test/contract/crash-prefix. */
 import type { Mutation } from './mutation.ts';
-import { all, at, losePower, restorePower } from './scripts.ts';
 
 export const DISK_MUTATIONS: readonly Mutation[] = [
   {
@@ -18,36 +16,6 @@ export const DISK_MUTATIONS: readonly Mutation[] = [
     trial: {
       options: { volumeCount: 3, commandIntervalMs: 1_000, thinkMs: 500, depth: 1 },
       seedsMax: 3,
-    },
-  },
-  {
-    name: 'clean-before-durable',
-    defect: 'An extent is marked clean before its data and checksums are durable.',
-    edits: [
-      {
-        file: 'executor/disk/extent-cleaner.ts',
-        code: 'this.#core.syncSlabs((failure) => {\n      if (failure !== null) {\n        this.#core.fail',
-        replacement:
-          '((next: (failure: null) => void) => next(null))((failure) => {\n      if (failure !== null) {\n        this.#core.fail',
-      },
-    ],
-    breaks: ['I1'],
-    trial: {
-      options: {
-        volumeCount: 3,
-        volumeBytes: 64 * MiB,
-        thinkMs: 1_000,
-        depth: 1,
-        faultPhaseMs: 100_000,
-      },
-      cluster: { rebuildAfterMs: 120_000 },
-      script: all(
-        at(25_000, losePower(2)),
-        at(40_000, restorePower(2)),
-        at(70_000, losePower(2)),
-        at(85_000, restorePower(2)),
-      ),
-      seedsMax: 8,
     },
   },
 ];

@@ -115,14 +115,6 @@ export function crashDataProcess(host: number): Script {
   return (cluster) => cluster.node(nameOf(host))?.crashDataProcess();
 }
 
-export function losePower(host: number): Script {
-  return (cluster) => cluster.node(nameOf(host))?.losePower();
-}
-
-export function restorePower(host: number): Script {
-  return (cluster) => cluster.node(nameOf(host))?.restorePower();
-}
-
 /** One bit of every block of data on the disk turns. */
 export function rot(host: number): Script {
   return (cluster) => {

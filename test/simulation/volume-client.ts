@@ -43,6 +43,8 @@ const PATIENCE_MS = 34_300;
 const ANSWER_MS_MAX = 37_000;
 const SPOTS = 6;
 const HEALING_SLOWNESS = 4;
+/** Whoever makes a request in a second or less often stays as he is: progress is asked of him, too. */
+const HEALING_THINK_MS_MAX = 800;
 /** Of one request: judging more of the smallest cells would take half of a run's time. */
 const CELLS_MAX = 512;
 /** Most requests are small; the largest one crosses an extent. */
@@ -89,7 +91,8 @@ export class VolumeClient {
 
   /** From now on there are fewer requests: healing takes minutes, and has to be judged too. */
   slowDown(): void {
-    this.#slowness = HEALING_SLOWNESS;
+    const room = HEALING_THINK_MS_MAX / Math.max(1, this.options.thinkMs);
+    this.#slowness = Math.max(1, Math.min(HEALING_SLOWNESS, room));
   }
 
   stop(): void {
