@@ -33,8 +33,8 @@ export interface DataMemory {
 export interface DataPlane {
   /** Opens the disk's store (creating it when the directory is empty); the outcome is in the report. */
   addDisk(disk: DiskAssignment): void;
-  /** Closes the store; its files stay. */
-  removeDisk(id: DiskId): void;
+  /** Closes the store; its files stay. Resolves when nothing has them open any more, however that came about. */
+  removeDisk(id: DiskId): Promise<void>;
   /** A full map, or a delta onto the last one; versions that do not fit are refused (false). */
   applyMap(map: ClusterMap | ClusterMapDelta, self: NodeId): boolean;
   /** The node may serve until `clock.now()` reaches `untilMs`; never shortens. */

@@ -117,7 +117,8 @@ async function handle(
       plane.addDisk(message.disk);
       break;
     case 'remove-disk':
-      plane.removeDisk(message.id);
+      // Not waited for here: other messages must not wait with it.
+      void plane.removeDisk(message.id).then(() => send({ kind: 'disk-closed', id: message.id }));
       break;
     case 'map':
       plane.applyMap(message.map, message.self);

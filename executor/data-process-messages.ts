@@ -40,6 +40,7 @@ export type ToDataProcess =
 export type FromDataProcess =
   | { readonly kind: 'listening'; readonly dataPort: number; readonly nbdPort: number }
   | { readonly kind: 'report'; readonly report: NodeReport; readonly isUrgent: boolean }
+  | { readonly kind: 'disk-closed'; readonly id: DiskId }
   | { readonly kind: 'memory'; readonly question: number; readonly memory: DataMemory }
   /** Nothing was opened: the process ends after this. */
   | { readonly kind: 'failed'; readonly reason: string }

@@ -58,6 +58,8 @@ export class DataProcessSupervisor implements DataPlane {
   #restartCount = 0;
   #record: Uint8Array | null = null;
   #questions = 0;
+  /** Who waits for a disk to be closed. */
+  readonly #leaving = new Map<DiskId, readonly (() => void)[]>();
   readonly #answers = new Map<number, (memory: DataMemory) => void>();
 
   constructor(options: SupervisorOptions, modules: SupervisorModules) {
@@ -84,8 +86,12 @@ export class DataProcessSupervisor implements DataPlane {
     this.#send({ kind: 'add-disk', disk });
   }
 
-  removeDisk(id: DiskId): void {
-    if (this.#disks.delete(id)) this.#send({ kind: 'remove-disk', id });
+  removeDisk(id: DiskId): Promise<void> {
+    if (!this.#disks.delete(id) || this.#child?.connected !== true) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#leaving.set(id, [...(this.#leaving.get(id) ?? []), resolve]);
+      this.#send({ kind: 'remove-disk', id });
+    });
   }
 
   applyMap(map: ClusterMap | ClusterMapDelta, self: NodeId): boolean {
@@ -217,6 +223,9 @@ export class DataProcessSupervisor implements DataPlane {
         this.#report = message.report;
         if (message.isUrgent) this.#urgent?.();
         break;
+      case 'disk-closed':
+        this.#onDiskClosed(message.id);
+        break;
       case 'memory':
         this.#answers.get(message.question)?.(message.memory);
         break;
@@ -232,10 +241,18 @@ export class DataProcessSupervisor implements DataPlane {
     }
   }
 
+  #onDiskClosed(id: DiskId): void {
+    const waiting = this.#leaving.get(id) ?? [];
+    this.#leaving.delete(id);
+    for (const resolve of waiting) resolve();
+  }
+
   #onExit(child: ChildProcess, code: number | null, signal: string | null): void {
     if (child !== this.#child) return;
     this.#child = null;
     this.#isListening = false;
+    // What it had open is closed now, by the kernel.
+    for (const id of [...this.#leaving.keys()]) this.#onDiskClosed(id);
     if (this.#isClosing) {
       this.#onClosed?.();
       return;

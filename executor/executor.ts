@@ -56,12 +56,16 @@ interface DiskTask {
 const POLL_MS = 250;
 /** A failed disk stays in the reports for so long: several of them reach the manager. */
 const FAILED_VISIBLE_MS = 3_000;
+/** A store that does not close within this (its disk hangs) is not waited for: KILL grants ten seconds. */
+const CLOSE_MS_MAX = 8_000;
 /** Longest wait for the last updates to leave before the process ends. */
 const FAREWELL_MS = 1_000;
 
 export class Executor {
   readonly #modules: ExecutorModules;
   readonly #tasks = new Map<string, DiskTask>();
+  /** Tasks whose stores are being closed: their end is about to be told. */
+  readonly #ending = new Set<string>();
   #clusterId: string | null = null;
   #parts: NodeParts | null = null;
   #pollTimer: Timer | null = null;
@@ -101,14 +105,31 @@ export class Executor {
   }
 
   onKill(taskId: string): void {
+    // Asked again while its store is being closed.
+    if (this.#ending.has(taskId)) return;
     const task = this.#tasks.get(taskId);
     if (task === undefined) {
       this.#modules.reporter.update(taskId, 'TASK_KILLED', { message: 'no such disk here' });
       return;
     }
-    this.#tasks.delete(taskId);
-    this.#parts?.dataPlane.removeDisk(task.data.disk);
-    this.#modules.reporter.update(taskId, 'TASK_KILLED', { message: 'asked by the scheduler' });
+    this.#endTask(task, 'TASK_KILLED', 'asked by the scheduler');
+  }
+
+  /**
+   * The end of a task is told when its store is closed: with that word Mesos takes the volume out of the
+   * sandbox (a mount disappears, whatever is still being written there), and offers it again.
+   */
+  #endTask(task: DiskTask, state: TaskState, message: string): void {
+    const { clock, reporter } = this.#modules;
+    this.#tasks.delete(task.taskId);
+    this.#ending.add(task.taskId);
+    const tell = (): void => {
+      if (!this.#ending.delete(task.taskId)) return;
+      deadline.cancel();
+      reporter.update(task.taskId, state, { message });
+    };
+    const deadline = clock.after(CLOSE_MS_MAX, tell);
+    void (this.#parts?.dataPlane.removeDisk(task.data.disk) ?? Promise.resolve()).then(tell);
   }
 
   onMessage(bytes: Uint8Array): void {
@@ -192,8 +213,6 @@ export class Executor {
     const nowMs = this.#modules.clock.now();
     task.failedAtMs ??= nowMs;
     if (nowMs - task.failedAtMs < FAILED_VISIBLE_MS) return;
-    this.#tasks.delete(task.taskId);
-    this.#parts?.dataPlane.removeDisk(task.data.disk);
-    this.#modules.reporter.update(task.taskId, 'TASK_FAILED', { message: report.error });
+    this.#endTask(task, 'TASK_FAILED', report.error);
   }
 }

@@ -150,8 +150,8 @@ export class NodeDataPlane implements DataPlane {
     this.#disks.add(disk);
   }
 
-  removeDisk(id: DiskId): void {
-    this.#disks.remove(id);
+  removeDisk(id: DiskId): Promise<void> {
+    return this.#disks.remove(id);
   }
 
   applyMap(map: ClusterMap | ClusterMapDelta, self: NodeId): boolean {

@@ -62,7 +62,7 @@ export class DiskTable {
     const known = this.#entries.get(assignment.id);
     // Said again: nothing new, unless it failed before and may work now.
     if (known !== undefined && known.status !== 'failed') return;
-    if (known !== undefined) this.remove(assignment.id);
+    if (known !== undefined) void this.remove(assignment.id);
     const entry: Entry = {
       assignment,
       status: 'opening',
@@ -77,9 +77,10 @@ export class DiskTable {
     entry.opening = this.#open(entry);
   }
 
-  remove(id: DiskId): void {
+  /** Resolves when its store is closed. */
+  remove(id: DiskId): Promise<void> {
     const entry = this.#entries.get(id);
-    if (entry === undefined) return;
+    if (entry === undefined) return this.#closing.get(id) ?? Promise.resolve();
     this.#entries.delete(id);
     entry.isRemoved = true;
     this.#modules.onRemoved(id);
@@ -87,6 +88,7 @@ export class DiskTable {
       if (this.#closing.get(id) === closing) this.#closing.delete(id);
     });
     this.#closing.set(id, closing);
+    return closing;
   }
 
   reports(): readonly DiskReport[] {
@@ -110,7 +112,7 @@ export class DiskTable {
   }
 
   async close(): Promise<void> {
-    for (const id of [...this.#entries.keys()]) this.remove(id);
+    for (const id of [...this.#entries.keys()]) void this.remove(id);
     await Promise.all(this.#closing.values());
   }
 

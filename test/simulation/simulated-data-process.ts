@@ -82,6 +82,8 @@ export class SimulatedDataProcess implements DataPlane {
   #hasListened = false;
   /** By volume; empty while no process runs. */
   readonly served = new Map<number, ServedVolume>();
+  /** Who waits for a disk to be closed; a process that dies has closed them all. */
+  readonly #leaving = new Set<() => void>();
   readonly stores = new Map<number, ExtentStore>();
   /** When it last went on after a stop. */
   lastStopMs = Number.NEGATIVE_INFINITY;
@@ -164,8 +166,18 @@ export class SimulatedDataProcess implements DataPlane {
     this.#send((plane) => plane.addDisk(disk));
   }
 
-  removeDisk(id: DiskId): void {
-    if (this.#disks.delete(id)) this.#send((plane) => plane.removeDisk(id));
+  removeDisk(id: DiskId): Promise<void> {
+    if (!this.#disks.delete(id) || this.#child === null) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#leaving.add(resolve);
+      const told = (): void => {
+        this.#leaving.delete(resolve);
+        resolve();
+      };
+      this.#send((plane) => {
+        void plane.removeDisk(id).then(() => this.#executorClock.after(IPC_MS, told));
+      });
+    });
   }
 
   applyMap(map: ClusterMap | ClusterMapDelta, self: NodeId): boolean {
@@ -226,6 +238,8 @@ export class SimulatedDataProcess implements DataPlane {
     this.incarnation += 1;
     this.served.clear();
     this.stores.clear();
+    for (const told of this.#leaving) this.#executorClock.after(IPC_MS, told);
+    this.#leaving.clear();
     this.#modules.watch.replicas.onCrash(this.#host);
     this.#modules.onCrash();
   }

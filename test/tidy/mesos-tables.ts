@@ -82,6 +82,7 @@ export const SURPRISES: Readonly<Record<number, readonly NamedTest[]>> = {
   30: [rules('${rule}'), replay('s9-volumes')],
   31: [replay('s2-launch')],
   32: [
+    at('test/unit/node-agent/executor.test.ts')('killed: told when the store is closed'),
     standIn('reserve, create, launch in one accept, volumes in the sandbox'),
     replay('s12-linux-isolation-json'),
   ],

@@ -30,7 +30,7 @@ class RecordingPlane implements DataPlane {
     throw new Error('The agent adds no disks');
   }
 
-  removeDisk(): void {
+  removeDisk(): Promise<void> {
     throw new Error('The agent removes no disks');
   }
 
