@@ -75,6 +75,6 @@ function render(cli: Cli, plan: UninstallView): string {
     plan.steps,
     colors,
   );
-  const blocked = plan.blockers.map((text) => `Refused without --force: ${text}`);
+  const blocked = plan.blockers.map((text) => `Refused: ${text}`);
   return [title, table, ...blocked].join('\n\n');
 }

@@ -44,7 +44,8 @@ function execute(
   command: Command,
   now: Now,
 ): CommandResult | null {
-  if (isUninstalling(state) && command.kind !== 'uninstall') {
+  const isAllowed = command.kind === 'uninstall' || command.kind === 'forget-node';
+  if (isUninstalling(state) && !isAllowed) {
     const text = 'The cluster is being uninstalled: nothing else is done any more';
     return failed(new StorageError('conflict', text, { command: command.kind }));
   }

@@ -8,10 +8,11 @@
  * (offer-release.ts); the node counts as gone only when an offer of its agent has shown nothing of ours any more.
  */
 import { StorageError } from '../../shared/base/errors.ts';
-import { formatNode, type NodeId } from '../../shared/base/ids.ts';
+import { formatDisk, formatNode, type NodeId } from '../../shared/base/ids.ts';
 import type { CommandResult } from './contract.ts';
 import { recordEvent } from './events.ts';
 import { nextMapVersion } from './fencing.ts';
+import { whyKept } from './foreign-data.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
 import { memberCount } from './members.ts';
 import { observedHost } from './mesos/mesos-state.ts';
@@ -83,6 +84,8 @@ function advance(state: State, node: NodeRecord, now: Now): void {
   if (node.admin !== 'drained' || attachedThere(state, node).length > 0) return;
   for (const disk of disks) {
     if (disk.phase === 'releasing' || disk.phase === 'lost') continue;
+    // Data of others, or what nobody has looked at: Mesos would delete it.
+    if (whyKept(state, disk) !== null) continue;
     setDiskPhase(state, disk, { phase: 'releasing', error: '' }, now);
   }
   if (disks.length === 0) finish(state, node, now);
@@ -127,6 +130,10 @@ export function describeDecommission(state: State, node: NodeRecord): string {
   if (replicas > 0) return `${replicas} replicas are still to move to other nodes`;
   const [volume] = attachedThere(state, node);
   if (volume !== undefined) return `volume "${volume}" is attached there; detach it first`;
+  for (const disk of disks) {
+    const kept = disk.phase === 'releasing' ? null : whyKept(state, disk);
+    if (kept !== null) return `${formatDisk(disk.id)} is not given back: ${kept}`;
+  }
   if (disks.length > 0) return `${disks.length} disks are being given back to Mesos`;
   return 'its executor is being ended; an offer of its agent has to show that nothing is left';
 }

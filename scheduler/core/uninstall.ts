@@ -7,14 +7,16 @@
  *   done           Mesos has removed it; this scheduler must not subscribe again
  *
  * The phase is a fact, so a scheduler that starts in the middle goes on. It is the recorded intent for everything
- * that carries this cluster's label, also for what the store does not know. Agents that are away hold it up, because
+ * that a record names, and for reservations with this cluster's label. A volume that no record names is left: nobody
+ * knows what is in it. Agents that are away hold it up, because
  * their reservations would be left behind: bring them back, or forget their nodes.
  */
 import { StorageError } from '../../shared/base/errors.ts';
-import { formatNode } from '../../shared/base/ids.ts';
+import { formatDisk, formatNode } from '../../shared/base/ids.ts';
 import type { UninstallStepView, UninstallView } from '../../shared/model/api-views.ts';
 import type { Command, CommandResult, Effect } from './contract.ts';
 import { recordEvent } from './events.ts';
+import { whyKept } from './foreign-data.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
 import { dropAllPgs } from './members.ts';
 import { observedHost } from './mesos/mesos-state.ts';
@@ -54,6 +56,8 @@ export function uninstall(
     const text = `Cannot uninstall: this is cluster "${name}", not "${command.name}"`;
     return failed('invalid-argument', text);
   }
+  const [kept] = keptDisks(state);
+  if (kept !== undefined) return failed('conflict', `Cannot uninstall cluster "${name}": ${kept}`);
   const volumes = readyVolumes(state);
   if (volumes.length > 0 && !command.isForced) {
     const names = volumes.slice(0, 5).map((volume) => `"${volume.name}"`);
@@ -66,6 +70,16 @@ export function uninstall(
 
 function failed(code: 'conflict' | 'invalid-argument', text: string): CommandResult {
   return { kind: 'failed', error: new StorageError(code, text) };
+}
+
+/** Disks that must not be destroyed: what is in them may be of others. */
+function keptDisks(state: State): string[] {
+  const sentences: string[] = [];
+  for (const disk of state.facts.disks.values()) {
+    const why = disk.phase === 'lost' ? null : whyKept(state, disk);
+    if (why !== null) sentences.push(`${formatDisk(disk.id)} cannot be given back: ${why}`);
+  }
+  return sentences;
 }
 
 function readyVolumes(state: State): VolumeRecord[] {
@@ -194,15 +208,14 @@ export function uninstallView(state: State): UninstallView {
   const { cluster } = state.facts;
   const phase = cluster.uninstall?.phase ?? 'none';
   const volumes = readyVolumes(state);
+  const names = volumes.slice(0, 20).map(({ name }) => name);
   const blockers =
-    phase === 'none' && volumes.length > 0
-      ? [
-          `${volumes.length} volumes exist: ${volumes
-            .slice(0, 20)
-            .map(({ name }) => name)
-            .join(', ')}`,
-        ]
-      : [];
+    phase !== 'none' || volumes.length === 0
+      ? []
+      : [
+          `${volumes.length} volumes exist, and would be destroyed by force only: ${names.join(', ')}`,
+        ];
+  if (phase === 'none') blockers.push(...keptDisks(state));
   return { state: phase, clusterName: cluster.name, blockers, steps: steps(state) };
 }
 

@@ -1,7 +1,7 @@
 /**
- * Answers an agent's offer while the cluster is uninstalled: everything that carries this cluster's label is destroyed
- * and unreserved, whatever node or disk it names; nothing is claimed or launched. The recorded intent is the
- * uninstall itself; what its own task or executor may still use is not offered, or waits until they ended.
+ * Answers an agent's offer while the cluster is uninstalled: disks on record are released as ever, and whatever else
+ * is reserved with this cluster's label is unreserved, whatever it names; nothing is claimed or launched. Volumes that no
+ * record names stay (and an event names them): nobody knows what is in them.
  */
 import { parseDisk } from '../../../shared/base/ids.ts';
 import type { Offer } from '../../../shared/mesos/scheduler-messages.ts';
@@ -43,14 +43,15 @@ export function giveEverythingBack(state: State, site: UninstallSite, now: Now):
 }
 
 /** Whether a task or executor of ours may still run on it. */
-function isInUse(state: State, site: UninstallSite, { owner }: Entry): boolean {
+function isInUse(state: State, site: UninstallSite, { owner, resource }: Entry): boolean {
   if (owner.kind !== 'ours') return true;
   const { node, offer, plan } = site;
   if (owner.disk === null) {
     return node !== null && executorPresence(state, { node, offer, plan }) !== 'none';
   }
   const id = parseDisk(owner.disk);
-  const disk = id === null ? undefined : state.facts.disks.find(id);
   // What a record names is released as a single disk is: that looks what is in it first.
-  return disk !== undefined;
+  if (id !== null && state.facts.disks.has(id)) return true;
+  // What none names: a reservation goes back, a volume may hold anything and stays.
+  return resource.disk?.persistence !== undefined;
 }

@@ -141,6 +141,8 @@ function answerUninstall(
   { whole, offerIds, ledger, look }: LastOffer,
   now: Now,
 ): Effect[] {
+  // For its warnings: volumes that no record names hold the uninstall up.
+  identify(state, whole, ledger, now);
   const node = nodeOfOffer(state, whole, ledger);
   const isClean = noteOurs(state, node, whole, ledger, now);
   if (node !== null) {

@@ -20,7 +20,9 @@ describe('planned work: uninstall', function () {
 
   it('a volume exists, or the name is another one: refused, nothing is touched', async () => {
     const plan = await cluster.cli('uninstall', '--plan');
-    expect(plan.stdout).to.match(/Refused without --force: 1 volumes exist: precious/);
+    expect(plan.stdout).to.match(
+      /Refused: 1 volumes exist, and would be destroyed by force only: precious/,
+    );
     const wrong = await cluster.call('POST', '/uninstall', { name: 'prod', isForced: true });
     expect(messageOf(wrong)).to.match(/this is cluster "dev", not "prod"/);
     const refused = await cluster.cli('uninstall', '--yes', 'dev');

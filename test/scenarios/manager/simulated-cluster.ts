@@ -20,8 +20,8 @@ import { step } from '../../../scheduler/core/step.ts';
 import type { DiskId, NodeId, PgId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB } from '../../../shared/base/units.ts';
 import type { SchedulerCall } from '../../../shared/mesos/scheduler-messages.ts';
-import type { ClusterMap } from '../../../shared/model/cluster-map.ts';
 import type { MemberFailure } from '../../../shared/model/node-report.ts';
+import { sortMap } from './map-order.ts';
 import { SimulatedExecutor, usedBytes } from './simulated-executor.ts';
 
 export const OPTIONS: ManagerOptions = {
@@ -490,15 +490,4 @@ export class SimulatedCluster {
       }
     }
   }
-}
-
-function sortMap(map: ClusterMap): ClusterMap {
-  const byId = (a: { readonly id: number }, b: { readonly id: number }): number => a.id - b.id;
-  return {
-    ...map,
-    nodes: map.nodes.toSorted(byId),
-    disks: map.disks.toSorted(byId),
-    pgs: map.pgs.toSorted(byId),
-    volumes: map.volumes.toSorted(byId),
-  };
 }
