@@ -89,6 +89,7 @@ function path(disk: string): string {
 function describeState(cli: Cli, disk: DiskView): string {
   const state = colorState(disk.state, cli.terminal.colors);
   if (disk.outReason !== '') return `${state}, ${cli.terminal.colors.red('out')}`;
+  if (disk.leavingReason !== '') return `${state}, leaving its pool`;
   return disk.isDraining ? `${state}, draining` : state;
 }
 
@@ -114,7 +115,7 @@ async function listDisks(cli: Cli, args: { node: string | undefined }): Promise<
           read: (disk) => `${formatBar(disk.usedRatio, 10)} ${formatRatio(disk.usedRatio)}`,
         },
         { title: 'pgs', isNumber: true, read: (disk) => formatCount(disk.pgCount) },
-        { title: 'note', read: (disk) => disk.error || disk.outReason },
+        { title: 'note', read: (disk) => disk.error || disk.outReason || disk.leavingReason },
       ],
       disks,
       cli.terminal.colors,
@@ -132,6 +133,8 @@ async function showDisk(cli: Cli, args: DiskArgs): Promise<undefined> {
         ['State', describeState(cli, disk)],
         ['Error', disk.error || 'none'],
         ...(disk.outReason === '' ? [] : [['Taken out', disk.outReason] as const]),
+        ...(disk.foreign === '' ? [] : [['Not ours', disk.foreign] as const]),
+        ...(disk.leavingReason === '' ? [] : [['Leaves', disk.leavingReason] as const]),
         ['Pool', `${disk.pool}, tier ${disk.tier}`],
         [
           'Fill',

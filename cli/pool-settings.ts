@@ -1,6 +1,5 @@
 /** Settings of a pool as options of the command line, and a selector in one line. */
 import type { Argv } from 'yargs';
-import { formatBytes } from '../shared/base/units.ts';
 import { DISK_KINDS, DISK_TIERS, type PoolSelector } from '../shared/model/pool-selector.ts';
 import type { GlobalArgs } from './cli.ts';
 import { usageError } from './failures.ts';
@@ -104,27 +103,6 @@ function readSelector(args: PoolSettingArgs): Partial<PoolSelector> {
     nodesMax: given(args.nodes, (value) => readBound('--nodes', value)),
     isRootAllowed: args.rootDisks,
   }) as Partial<PoolSelector>;
-}
-
-/** A selector in one line: `tier nvme, /mnt/fast-*, rack=r1`. */
-export function describeSelector(selector: PoolSelector): string {
-  const { attributes, kinds, tiers, paths, sizeMinBytes, sizeMaxBytes } = selector;
-  const parts = [
-    kinds === null ? '' : `${kinds.join(' or ')} disks`,
-    tiers === null ? '' : `tier ${tiers.join(' or ')}`,
-    paths === null ? '' : paths.join(' or '),
-    ...Object.entries(attributes).map(([name, value]) => `${name}=${value}`),
-    sizeMinBytes === null ? '' : `from ${formatBytes(sizeMinBytes)}`,
-    sizeMaxBytes === null ? '' : `up to ${formatBytes(sizeMaxBytes)}`,
-    selector.pieceBytes === null ? '' : `pieces of ${formatBytes(selector.pieceBytes)}`,
-    selector.shareRatioMax === null
-      ? ''
-      : `${Math.round(selector.shareRatioMax * 100)} % of a disk`,
-    selector.disksPerNodeMax === null ? '' : `${selector.disksPerNodeMax} per node`,
-    selector.nodesMax === null ? '' : `on ${selector.nodesMax} nodes`,
-    selector.isRootAllowed ? 'root disks too' : '',
-  ].filter((part) => part !== '');
-  return parts.length === 0 ? 'any disk but root disks' : parts.join(', ');
 }
 
 function given<T, R>(value: T | undefined, read: (value: T) => R): R | undefined {

@@ -2,17 +2,12 @@
 
 import { formatBytes, formatDuration } from '../shared/base/units.ts';
 import type { JobView, PoolView } from '../shared/model/api-views.ts';
+import { describeSelector } from '../shared/model/pool-selector.ts';
 import { type Cli, type GlobalArgv, runAction } from './cli.ts';
 import { usageError } from './failures.ts';
 import { formatAge, formatCapacityBar, formatPgs, formatRatio } from './figures.ts';
 import { describeFuture, describeHook } from './pool-forecast.ts';
-import {
-  addPoolSettings,
-  describeSelector,
-  type PoolSettingArgs,
-  readPoolSettings,
-  word,
-} from './pool-settings.ts';
+import { addPoolSettings, type PoolSettingArgs, readPoolSettings, word } from './pool-settings.ts';
 import { readCount } from './quantities.ts';
 import { renderFacts, renderTable } from './table.ts';
 

@@ -1,5 +1,6 @@
 /** Capacity and its parts: used, free for new data, reserve for rebuilding; thresholds as marks. */
 import type { CapacityView, ClusterView, PoolView } from '../shared/model/api-views.ts';
+import { describeSelector } from '../shared/model/pool-selector.ts';
 import { formatBytes, formatRatio } from './figures.ts';
 import { html, type Markup } from './html.ts';
 
@@ -104,6 +105,7 @@ function describeForecast({ forecast }: PoolView): string {
 function PoolRow({ pool }: { pool: PoolView }): Markup {
   return html`<div class="pool-row">
     <p><strong>${pool.name}</strong> <span class="muted">${formatRatio(pool.capacity.usedRatio)} used · ${describePool(pool)}</span></p>
+    <p class="muted">Takes ${describeSelector(pool.selector)}${pool.isLeaving && html` <span class="tag tone-warn">being deleted</span>`}</p>
     <${CapacityBar} capacity=${pool.capacity} pool=${pool} name=${`pool ${pool.name}`} />
   </div>`;
 }

@@ -150,6 +150,8 @@ function NodeDetail({ node, disks, onClose }: DetailProps): Markup {
           (disk) => html`<tr key=${disk.id}>
             <th scope="row">${disk.id}</th>
             <td><span class="tag tone-${DISK_TONES[disk.state]}">${disk.state}</span>${disk.isDraining ? ' draining' : ''}
+              ${disk.leavingReason !== '' && html`<div class="small muted">leaves: ${disk.leavingReason}</div>`}
+              ${disk.foreign !== '' && html`<div class="small text-bad">${disk.foreign}</div>`}
               ${disk.error !== '' && html`<div class="small text-bad">${disk.error}</div>`}</td>
             <td>${disk.pool}</td><td class="num">${formatRatio(disk.usedRatio)}</td><td class="num">${formatBytes(disk.usedBytes)}</td>
             <td class="num">${formatBytes(disk.sizeBytes)}</td><td class="num">${formatCount(disk.pgCount)}</td>

@@ -3,6 +3,8 @@
  * disk is decided in `scheduler/core/pools/selection.ts`.
  */
 
+import { formatBytes } from '../base/units.ts';
+
 export const DISK_KINDS = ['mount', 'path', 'root'] as const;
 export const DISK_TIERS = ['nvme', 'ssd', 'hdd'] as const;
 
@@ -45,3 +47,24 @@ export const ANY_DISK: PoolSelector = {
   disksPerNodeMax: null,
   nodesMax: null,
 };
+
+/** A selector in one line: `tier nvme, /mnt/fast-*, rack=r1`. */
+export function describeSelector(selector: PoolSelector): string {
+  const { attributes, kinds, tiers, paths, sizeMinBytes, sizeMaxBytes } = selector;
+  const parts = [
+    kinds === null ? '' : `${kinds.join(' or ')} disks`,
+    tiers === null ? '' : `tier ${tiers.join(' or ')}`,
+    paths === null ? '' : paths.join(' or '),
+    ...Object.entries(attributes).map(([name, value]) => `${name}=${value}`),
+    sizeMinBytes === null ? '' : `from ${formatBytes(sizeMinBytes)}`,
+    sizeMaxBytes === null ? '' : `up to ${formatBytes(sizeMaxBytes)}`,
+    selector.pieceBytes === null ? '' : `pieces of ${formatBytes(selector.pieceBytes)}`,
+    selector.shareRatioMax === null
+      ? ''
+      : `${Math.round(selector.shareRatioMax * 100)} % of a disk`,
+    selector.disksPerNodeMax === null ? '' : `${selector.disksPerNodeMax} per node`,
+    selector.nodesMax === null ? '' : `on ${selector.nodesMax} nodes`,
+    selector.isRootAllowed ? 'root disks too' : '',
+  ].filter((part) => part !== '');
+  return parts.length === 0 ? 'any disk but root disks' : parts.join(', ');
+}

@@ -4,11 +4,13 @@ import { formatBytes, formatDuration } from '../../../shared/base/units.ts';
 import type { DiskView } from '../../../shared/model/api-views.ts';
 import { isBraked } from '../brake.ts';
 import { diskUse, rebuildWaitMs } from '../disk-use.ts';
+import { describeForeign } from '../foreign-data.ts';
 import { GROW_MS_MAX, isGrowing } from '../growth.ts';
 import { isEmpty, isEvacuating } from '../maintenance.ts';
 import { memberCount } from '../members.ts';
 import { CLAIM_MS_MAX } from '../mesos/task-upkeep.ts';
 import { isDiskServing } from '../node-life.ts';
+import { isHeldBack } from '../pools/apply-state.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import { isTrusted } from '../trust.ts';
 import { explainMesos, findTaskFact, relaunchAtMs, sandboxAdvice } from './explain-mesos.ts';
@@ -117,6 +119,8 @@ function explainServing(subject: DiskSubject): Explained | null {
   const { state, now } = scene;
   if (disk.isDraining) return explainDraining(subject);
   if ((disk.out ?? null) !== null) return explainOut(subject);
+  const unselected = disk.unselected ?? null;
+  if (unselected !== null) return explainUnselected(subject, unselected.reason, unselected.to);
   if (!isDiskServing(state, disk)) {
     const ofNode = explainNode(scene, node);
     if (ofNode === null) return null;
@@ -272,6 +276,7 @@ function explainDown(subject: DiskSubject): Explained {
 
 function explainFailed(subject: DiskSubject): Explained {
   const { disk } = subject;
+  if ((disk.foreign ?? null) !== null) return explainForeign(subject);
   return {
     severity: 'degraded',
     message: `${formatDisk(disk.id)} on ${formatNode(disk.node)} was taken out: ${disk.error}`,
@@ -280,6 +285,37 @@ function explainFailed(subject: DiskSubject): Explained {
     ...open('it stays out until an operator brings it back or gives it up'),
     action: 'When the device was repaired, or the error was a passing one, try it again',
     command: `cistern disk activate ${formatDisk(disk.id)}`,
+  };
+}
+
+function explainForeign(subject: DiskSubject): Explained {
+  const { scene, disk } = subject;
+  return {
+    severity: 'degraded',
+    message: `${describe(subject)} cannot be used: ${describeForeign(scene.state, disk)}`,
+    causes: [],
+    next: 'Nothing in it is touched; its volume stays reserved, since Mesos would delete what is in it',
+    ...open('it stays so until an operator empties the directory or brings the right disk'),
+    action: 'Look into the directory; when it is empty, try the disk again',
+    command: `cistern disk activate ${formatDisk(disk.id)}`,
+  };
+}
+
+/** Its pool does not select it any more. */
+function explainUnselected(subject: DiskSubject, reason: string, to: string | null): Explained {
+  const { scene, disk } = subject;
+  const left = memberCount(scene.state, disk.id);
+  const goal = to === null ? 'it is given back to Mesos' : `it goes to pool "${to}"`;
+  const isHeld = isHeldBack(scene.state, disk);
+  return {
+    severity: 'notice',
+    message: `${describe(subject)} leaves pool "${disk.pool}": ${reason}`,
+    causes: [],
+    next: isHeld
+      ? `It keeps its ${left} replicas until it is its node's turn; then they move, and ${goal}`
+      : `Its ${left} replicas move to other disks, then ${goal}`,
+    ...open('nodes are emptied one after the other, and the job may be paused'),
+    ...WAIT,
   };
 }
 

@@ -139,14 +139,8 @@ export class SimulatedCluster {
       isDraining: false,
     };
     facts.disks.put(record);
-    this.executor(node).disks.push({
-      id,
-      uuid,
-      capacityBytes: sizeBytes,
-      status: 'serving',
-      error: '',
-      stored: new Map(),
-    });
+    const store = { id, uuid, capacityBytes: sizeBytes, error: '', stored: new Map() };
+    this.executor(node).disks.push({ ...store, status: 'serving' });
     this.#commit([]);
     return id;
   }
