@@ -47,6 +47,7 @@ export function createState(setup: Setup, now: Now): State {
   const state: State = {
     options,
     term,
+    isNewCluster: loaded === null,
     facts,
     nodes: new Map(),
     disks: new Map(),

@@ -134,6 +134,8 @@ export interface ManagerOptions {
   readonly role: string;
   readonly principal: string;
   readonly user: string;
+  /** Ids of clusters whose reservations in our role are no sign of a lost store (mesos/lost-store.ts). */
+  readonly ignoredClusters?: readonly string[];
   readonly webuiUrl: string | null;
   readonly failoverTimeoutSeconds: number;
   /** DESIGN 5: 4000. */

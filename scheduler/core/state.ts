@@ -48,6 +48,8 @@ export interface ObservedDisk {
 export interface State {
   readonly options: ManagerOptions;
   readonly term: number;
+  /** The store was empty when this manager began. */
+  readonly isNewCluster: boolean;
   readonly facts: Facts;
   readonly nodes: Map<NodeId, ObservedNode>;
   readonly disks: Map<DiskId, ObservedDisk>;

@@ -15,6 +15,7 @@ import { explainMesos } from './explain-mesos.ts';
 import { explainNode } from './explain-node.ts';
 import { explainPg } from './explain-pg.ts';
 import { explainPool } from './explain-pool.ts';
+import { explainStore } from './explain-store.ts';
 import { explainAttachment, explainVolume } from './explain-volume.ts';
 import { createScene, type Explanation, explanationView, type Scene } from './explanation.ts';
 
@@ -24,7 +25,11 @@ export const EXPLANATIONS_MAX = 200;
 /** Everything that is not green, worst first. Volumes only wait for what is explained before them. */
 export function explainCluster(scene: Scene): readonly Explanation[] {
   const { facts } = scene.state;
-  const found: (Explanation | null)[] = [explainMesos(scene), explainBrake(scene)];
+  const found: (Explanation | null)[] = [
+    explainStore(scene),
+    explainMesos(scene),
+    explainBrake(scene),
+  ];
   for (const pool of facts.pools.values()) found.push(...explainPool(scene, pool));
   for (const node of facts.nodes.values()) {
     // Forgotten for good: there is nothing left to explain unless somebody asks for it.
@@ -79,6 +84,7 @@ export function worstFirst(found: readonly Explanation[]): readonly Explanation[
 
 function findSubject(scene: Scene, subject: string): readonly Explanation[] | null {
   if (subject === 'mesos') return listed(explainMesos(scene));
+  if (subject === 'store') return listed(explainStore(scene));
   if (subject === 'brake') return listed(explainBrake(scene));
   const byId = findById(scene, subject);
   if (byId !== null) return byId;

@@ -47,6 +47,16 @@ export interface ObservedHost {
   shutdownAtMs: number;
 }
 
+/** What an agent's last offer showed of other clusters. */
+export interface Strangers {
+  readonly hostname: string;
+  /** Volumes and reservations, by cluster. */
+  readonly resources: ReadonlyMap<string, number>;
+  /** When it was first like this, on the manager's clock. */
+  readonly sinceMs: number;
+  readonly seenAtMs: number;
+}
+
 export interface ObservedRelease {
   readonly sinceMs: number;
   /** DESTROY and UNRESERVE were sent then; without it, nothing of the disk was offered so far. */
@@ -91,6 +101,8 @@ export interface MesosState {
   teardownAtMs: number;
   /** Why free disks of an agent (by host name) were not claimed at its last offer. */
   readonly passedOver: Map<string, string>;
+  /** Agents that offered resources of other clusters in our role, by agent id (lost-store.ts). */
+  readonly strangers: Map<string, Strangers>;
   /** What each agent last offered, and why it was not taken, by agent id; at most `SEEN_AGENTS_MAX`. */
   readonly seenAgents: Map<string, SeenAgent>;
 }
@@ -118,6 +130,7 @@ export function createMesosState(startedAtMs: number): MesosState {
     oursSeenAtMs: Number.NEGATIVE_INFINITY,
     teardownAtMs: Number.NEGATIVE_INFINITY,
     passedOver: new Map(),
+    strangers: new Map(),
     seenAgents: new Map(),
   };
 }

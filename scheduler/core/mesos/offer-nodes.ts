@@ -28,7 +28,6 @@ export function identify(state: State, offer: Offer, ledger: OfferLedger, now: N
         warnUnknownDisk(state, offer, owner.disk, now);
       }
     }
-    if (owner.kind === 'other-cluster') warnOtherCluster(state, offer, owner.cluster, now);
     if (owner.kind === 'static' && resource.name === 'disk') warnStatic(state, offer, now);
   }
   if (labels.size > 1) return strange(state, offer, [...labels].join(' and '), now);
@@ -76,21 +75,6 @@ function warnUnknownDisk(state: State, offer: Offer, disk: string, now: Now): vo
       severity: 'error',
       kind: 'mesos.unknown-disk',
       message: `Agent "${offer.hostname}" offers a volume or reservation of this cluster for disk "${disk}", which is not in the metadata store: it is left as it is; free it by hand when its data is not needed`,
-      subject: 'cluster',
-    },
-    now,
-  );
-}
-
-function warnOtherCluster(state: State, offer: Offer, cluster: string, now: Now): void {
-  // A cluster with disks of its own has seen its neighbours: only a young one may be a lost store's heir.
-  if (state.facts.disks.size > 0) return;
-  recordEvent(
-    state,
-    {
-      severity: 'warning',
-      kind: 'mesos.other-cluster',
-      message: `Agent "${offer.hostname}" offers resources of cluster "${cluster}", this is cluster "${state.facts.cluster.clusterId}" with an empty store: they are left alone; if that store was lost, stop this scheduler and recover it`,
       subject: 'cluster',
     },
     now,

@@ -16,6 +16,7 @@ import type { PassReason } from '../pools/pass-reason.ts';
 import type { DiskRecord, NodeRecord, PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { isUninstalling } from '../uninstall.ts';
+import { findLostStore, noteStrangers } from './lost-store.ts';
 import { observedHost, observedTask } from './mesos-state.ts';
 import { claimDisks } from './offer-claims.ts';
 import {
@@ -47,6 +48,7 @@ const LOOK_AROUND_MS = 30_000;
 export function onOffers(state: State, offers: readonly Offer[], now: Now): Effect[] {
   const effects: Effect[] = [];
   const wanted = wantedWork(state, now);
+  noteStrangers(state, offers, now);
   for (const group of groupByAgent(state, offers)) {
     const [first] = group;
     if (first !== undefined) effects.push(...answerAgent(state, first, group, wanted, now));
@@ -89,6 +91,12 @@ function answerAgent(
     return [decline(offerIds, REFUSE_SOON_S)];
   }
   if (isUninstalling(state)) return answerUninstall(state, { whole, offerIds, ledger, look }, now);
+  if (findLostStore(state) !== null) {
+    const text = 'disks of a cluster that the metadata store does not know are offered';
+    look.refuse(agentReason('lost-store', text));
+    look.keep(state, null, 'declined', now);
+    return [decline(offerIds, REFUSE_OTHER_S)];
+  }
   const identity = identify(state, whole, ledger, now);
   if (identity.kind === 'strange') {
     look.refuse(agentReason('strange-labels', 'its reservation labels contradict the store'));

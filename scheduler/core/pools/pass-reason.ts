@@ -9,6 +9,7 @@ export type PassKind =
   /** Of the whole agent. */
   | 'not-reconciled'
   | 'strange-labels'
+  | 'lost-store'
   | 'maintenance'
   | 'cool-down'
   | 'node-not-active'
