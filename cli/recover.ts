@@ -16,6 +16,7 @@ interface RecoverArgs {
   readonly fromExecutors: boolean;
   readonly executor: readonly string[];
   readonly from: readonly string[];
+  readonly store: string | undefined;
   readonly stateDir: string | undefined;
   readonly plan: boolean;
   readonly acceptMissing: string | undefined;
@@ -64,6 +65,11 @@ export function addRecoverCommand(parser: GlobalArgv): GlobalArgv {
           default: [],
           describe: 'Directory of a disk, or one above several; they are only read',
         })
+        .option('store', {
+          type: 'string',
+          requiresArg: true,
+          describe: 'Address of the new store (zk://…, etcd://…), an empty path',
+        })
         .option('state-dir', {
           type: 'string',
           requiresArg: true,
@@ -107,7 +113,9 @@ async function recoverCluster(cli: Cli, args: RecoverArgs): Promise<number> {
     {
       executors: args.executor,
       folders: args.from,
+      store: storeOf(cli, args),
       stateDirectory,
+      environment: cli.environment,
       scratchDirectory: args.scratch ?? null,
       choices: {
         acceptedMissing: readNodes(args.acceptMissing),
@@ -121,6 +129,13 @@ async function recoverCluster(cli: Cli, args: RecoverArgs): Promise<number> {
   for (const problem of outcome.problems) cli.explain(`• ${problem}`);
   cli.show(viewOf(outcome, stateDirectory), () => render(cli, outcome, stateDirectory));
   return outcome.decision.kind === 'plan' ? EXIT_OK : EXIT_FAILED;
+}
+
+/** Options win over the environment; `embedded` is the default anyway. */
+function storeOf(cli: Cli, { store, stateDir }: RecoverArgs): string | null {
+  const variable = stateDir === undefined ? cli.environment['CISTERN_STORE'] : undefined;
+  const given = store ?? variable ?? '';
+  return given === '' || given === 'embedded' ? null : given;
 }
 
 function readNodes(given: string | undefined): readonly NodeId[] {
@@ -153,9 +168,11 @@ function render(cli: Cli, outcome: RecoverOutcome, stateDirectory: string): stri
     ]);
     return [`${colors.red('Refused')}; nothing was written.`, ...lines].join('\n');
   }
+  const where = outcome.storeName ?? stateDirectory;
+  const setting = where.includes('://') ? `CISTERN_STORE=${where}` : `CISTERN_STATE_DIR=${where}`;
   const next = outcome.isWritten
-    ? `${colors.green('Written')} to ${stateDirectory}. Now start the scheduler on it: CISTERN_STATE_DIR=${stateDirectory}, CISTERN_NAME=${decision.clusterName}`
-    : `${colors.yellow('Nothing was written')} (--plan); without it this goes to ${stateDirectory}`;
+    ? `${colors.green('Written')} to ${where}. Now start the scheduler on it: ${setting}, CISTERN_NAME=${decision.clusterName}`
+    : `${colors.yellow('Nothing was written')} (--plan); without it this goes to ${where}`;
   return [renderPlan(cli, decision), '', next].join('\n');
 }
 

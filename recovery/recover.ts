@@ -1,12 +1,14 @@
 /**
  * `cistern recover`: hears executors and disks, decides, and writes the new metadata store. What it does
- * to the world is one transaction in an empty directory; everything before only reads.
+ * to the world is one commit in an empty store; everything before only reads.
  */
-import { seedEmbeddedStore } from '../scheduler/metadata/embedded.ts';
+
+import { storeName as nameOf } from '../scheduler/metadata/open-store.ts';
 import { loadControlCodec } from '../shared/node/control-codec.ts';
 import { type Choices, type Decision, decideRecovery } from './decision.ts';
 import { hearExecutors } from './executor-witness.ts';
 import { hearFolder, peekMap } from './folder-witness.ts';
+import { storeSettings, writeStore } from './new-store.ts';
 import { findProtoDirectory } from './proto-directory.ts';
 import { findStores, type StoreFolder } from './store-folders.ts';
 import type { Witness } from './witness.ts';
@@ -16,7 +18,11 @@ export interface RecoverOptions {
   readonly executors: readonly string[];
   /** Folders of disks, or above them. */
   readonly folders: readonly string[];
+  /** Address of the new store (`zk://…`, `etcd://…`); null: embedded, in `stateDirectory`. */
+  readonly store: string | null;
   readonly stateDirectory: string;
+  /** For what an address of a store does not say: files with credentials and certificates. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   readonly scratchDirectory: string | null;
   readonly choices: Choices;
   readonly isPlanOnly: boolean;
@@ -28,6 +34,8 @@ export interface RecoverOutcome {
   /** Who did not answer, and what could not be read. */
   readonly problems: readonly string[];
   readonly isWritten: boolean;
+  /** For people; null when nothing can be recovered. */
+  readonly storeName: string | null;
 }
 
 /** Throws `already-exists` or `conflict` for a store that is not empty, `not-found` for a folder. */
@@ -58,13 +66,16 @@ export async function recover(
   const decision = decideRecovery(witnesses, options.choices);
   const isWritten = decision.kind === 'plan' && !options.isPlanOnly;
   if (decision.kind === 'plan' && isWritten) {
-    await seedEmbeddedStore(options.stateDirectory, decision.term, decision.entries);
+    const settings = storeSettings(options, decision.clusterName);
+    await writeStore(settings, decision.term, decision.entries, report);
   }
+  const storeName =
+    decision.kind === 'plan' ? nameOf(storeSettings(options, decision.clusterName)) : null;
   const heard = witnesses.map(({ source, known }) => ({
     source,
     mapVersion: known?.map.version ?? null,
   }));
-  return { decision, heard, problems, isWritten };
+  return { decision, heard, problems, isWritten, storeName };
 }
 
 /** Disks of which no running executor spoke. */

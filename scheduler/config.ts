@@ -22,6 +22,8 @@ export interface Config {
   /** How the master is convinced of who we are, and TLS to it. */
   readonly access: MasterAccess;
   readonly store: StoreSettings;
+  /** Clusters in our role that are none of ours; see core/mesos/lost-store.ts. */
+  readonly ignoredClusters: readonly string[];
   readonly role: string;
   readonly principal: string;
   readonly user: string;
@@ -145,6 +147,7 @@ export function readConfig(
     isNewFramework: given['new-framework-id'] === true,
     access,
     store: readStoreSettings(read, clusterName, masters, stateDirectory),
+    ignoredClusters: (read.optionalText('', 'IGNORE_CLUSTERS') ?? '').split(',').filter(Boolean),
     role: read.text('role', 'ROLE', 'cistern'),
     principal,
     user: read.text('user', 'USER', 'root'),

@@ -17,6 +17,7 @@ import type { Config } from './config.ts';
 import { type ControlServer, serveControl } from './control.ts';
 import { createState } from './core/bootstrap.ts';
 import { mesosSubscription } from './core/mesos/framework.ts';
+import { ADOPT_COMMAND, findLostStore } from './core/mesos/lost-store.ts';
 import { whyUninstalled } from './core/uninstall.ts';
 import { managerOptions } from './manager-options.ts';
 import { createManagerPort } from './manager-view.ts';
@@ -108,6 +109,7 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
     modules.onOver(reason, isPermanent);
   };
   void leadership.lost.then((reason) => over(reason, false));
+  tellOfLostStore(scheduler, log);
   scheduler.start();
   const { frameworkInfo, frameworkId, suppressedRoles } = mesosSubscription(scheduler.state);
   mesos.subscribe(frameworkInfo, frameworkId, suppressedRoles);
@@ -138,6 +140,22 @@ function listenForExecutors(
       onClose: (session, reason) => leading().onSessionClosed(session, reason),
     },
   );
+}
+
+/** The one finding that stops everything and that nobody may miss, also without the API. */
+function tellOfLostStore(scheduler: Scheduler, log: Log): void {
+  let told: string | null = null;
+  scheduler.subscribe(() => {
+    const lost = findLostStore(scheduler.state);
+    if ((lost?.message ?? null) === told) return;
+    told = lost?.message ?? null;
+    if (lost === null) log('warn', 'The store knows what Mesos shows: offers are taken again');
+    else
+      log('error', 'Nothing is touched: is this the right store?', {
+        found: lost.message,
+        command: ADOPT_COMMAND,
+      });
+  });
 }
 
 /** Null when the masters' addresses are given. */

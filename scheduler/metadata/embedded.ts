@@ -18,14 +18,7 @@ import { open, type RootDatabase } from 'lmdb';
 import { assert } from '../../shared/base/assert.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { findLmdbDamage } from '../../shared/node/lmdb-file.ts';
-import type {
-  Leadership,
-  MetadataStore,
-  StoreChange,
-  StoreEntry,
-  StoreSnapshot,
-} from '../../shared/ports.ts';
-import { seedStore } from './seed.ts';
+import type { Leadership, MetadataStore, StoreChange, StoreSnapshot } from '../../shared/ports.ts';
 
 /** Facts live below `r/`; the store's own two numbers beside them. */
 const RECORD_PREFIX = 'r/';
@@ -134,24 +127,6 @@ export function openEmbeddedStore(directory: string): MetadataStore {
       await database.close();
     },
   };
-}
-
-/**
- * Fills an empty (or absent) directory with the facts of a recovered cluster; the next term is above
- * `term`. One transaction: a crash leaves it empty. Rejects with `already-exists` when it holds facts,
- * `conflict` when a scheduler leads on it.
- */
-export async function seedEmbeddedStore(
-  directory: string,
-  term: number,
-  entries: readonly StoreEntry[],
-): Promise<void> {
-  const store = openEmbeddedStore(directory);
-  try {
-    await seedStore(store, `"${directory}"`, term, entries);
-  } finally {
-    await store.close();
-  }
 }
 
 function prepareDirectory(directory: string): void {

@@ -1,5 +1,6 @@
 /** What every metadata store must do (DESIGN 8): one suite for the embedded, the simulated and the real ones. */
 import { expect } from 'chai';
+import { seedStore } from '../../../scheduler/metadata/seed.ts';
 import { StorageError } from '../../../shared/base/errors.ts';
 import type { MetadataStore, StoreEntry } from '../../../shared/ports.ts';
 
@@ -138,6 +139,19 @@ export function describeStore(bench: Bench): void {
       expect(await codeOf(under.run(store.commit([{ key: 'a', value: '1' }], revision)))).to.equal(
         'conflict',
       );
+    });
+
+    it('seed: an empty store takes the facts of a lost one, with terms above; others are refused', async () => {
+      const store = await under.open();
+      const facts = [{ key: 'a', value: '1' }];
+      await under.run(seedStore(store, 'it', 70, facts));
+      expect(await under.run(store.leader())).to.equal(null);
+      const { term } = await under.run(store.campaign(CANDIDATE));
+      expect(term).to.be.greaterThan(70);
+      expect((await under.run(store.load())).entries).to.deep.equal(facts);
+      expect(await codeOf(under.run(seedStore(store, 'it', 0, facts)))).to.equal('conflict');
+      await under.run(store.resign());
+      expect(await codeOf(under.run(seedStore(store, 'it', 0, facts)))).to.equal('already-exists');
     });
 
     if (!bench.isShared) return;
