@@ -23,7 +23,9 @@ const CONFIRM_MS = 30_000;
 
 export function isTaskOver(state: State, disk: DiskRecord): boolean {
   const task = observedTask(state.mesos, disk);
-  return task === null || task.life === 'dead';
+  if (task === null || task.life === 'dead') return true;
+  // Nobody hears of it any more: its agent is gone, and what it held belongs to the one that came after.
+  return task.life === 'away' && task.isOfOldAgent;
 }
 
 /** Whether a PG has or wants a replica there. */

@@ -96,6 +96,26 @@ describe('identity of disks', () => {
     expect(scenario.eventKinds()).to.not.include('mesos.unknown-disk');
   });
 
+  it('the agent of the claim began anew as well: nobody hears of its task, the disk goes on', () => {
+    const { scenario, b } = moved();
+    const uuid = find(scenario, 1)?.uuid ?? '';
+    observedNode(scenario.state, scenario.node().id).executor = 'dead';
+    scenario.state.facts.disks.update(diskId(2), {
+      phase: 'failed',
+      foreign: { kind: 'other-disk', found: 'disk d1', disk: 1, uuid },
+    });
+    const taskId = find(scenario, 2)?.taskId ?? '';
+    scenario.masterUpdate(taskId, 'TASK_LOST', { reason: 'REASON_AGENT_REMOVED' });
+    adoptIn(scenario);
+    expect(find(scenario, 2)?.phase, 'the agent may come back with it').to.equal('failed');
+    b.endExecutor('cistern-n2-0.1.0');
+    b.agentId = 'agent-b-S9';
+    scenario.pass(2);
+    scenario.offer([b]);
+    adoptIn(scenario);
+    expect(find(scenario, 1)).to.deep.include({ node: 2, sourceRoot: '/mnt/b', uuid });
+  });
+
   it('its own node may still serve it: nothing moves until that is certain', () => {
     const { scenario } = moved();
     foundStore(scenario, 2, 1, find(scenario, 1)?.uuid ?? '');
