@@ -15,6 +15,11 @@ export interface NodeSettings {
 /** 30 s beyond the detection of a dead node, which takes about five. */
 const HOLD_SECONDS_DEFAULT = 35;
 
+/** An agent that listens on all its addresses names none by which others could reach it. */
+function isReachable(host: string | undefined): boolean {
+  return host !== undefined && !['', '0.0.0.0', '::', '[::]'].includes(host);
+}
+
 /** Throws `invalid-argument`, naming the variable. */
 export function readNodeSettings(
   variables: Readonly<Record<string, string | undefined>>,
@@ -29,7 +34,9 @@ export function readNodeSettings(
   }
   const endpoint = variables['MESOS_AGENT_ENDPOINT'] ?? '';
   const host =
-    variables['CISTERN_NODE_HOST'] ?? variables['LIBPROCESS_IP'] ?? endpoint.replace(/:\d+$/, '');
+    variables['CISTERN_NODE_HOST'] ??
+    [variables['LIBPROCESS_IP'], endpoint.replace(/:\d+$/, '')].find(isReachable) ??
+    '';
   if (host === '') {
     throw invalidField('CISTERN_NODE_HOST', null, 'an address of this node that the others reach');
   }

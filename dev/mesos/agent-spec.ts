@@ -28,6 +28,8 @@ export type AgentSpec = {
   readonly mem: number;
   readonly ports?: { readonly begin: number; readonly end: number } | undefined;
   readonly disks: readonly DiskSpec[];
+  /** Everything is reserved to this role by the agent's configuration. */
+  readonly staticRole?: string | undefined;
 };
 
 export const REGION_DEFAULT = 'region1';
@@ -47,12 +49,15 @@ export function prepareDisks(spec: AgentSpec, directory: string): AgentSpec {
 /** What the agent offers before anything is reserved. */
 export function baseResources(spec: AgentSpec): Resource[] {
   const ports = spec.ports ?? PORTS_DEFAULT;
-  return [
+  const { staticRole: role } = spec;
+  const free: Resource[] = [
     { name: 'cpus', type: 'SCALAR', scalar: { value: spec.cpus } },
     { name: 'mem', type: 'SCALAR', scalar: { value: spec.mem } },
     { name: 'ports', type: 'RANGES', ranges: { range: [ports] } },
     ...spec.disks.map(diskResource),
   ];
+  if (role === undefined) return free;
+  return free.map((one) => ({ ...one, reservations: [{ type: 'STATIC', role }] }));
 }
 
 function diskResource(disk: DiskSpec): Resource {

@@ -3,6 +3,7 @@
  * are not here: plans are recomputed, leases and reports are observed (state.ts).
  */
 import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
+import type { ReservationInfo } from '../../shared/mesos/messages.ts';
 import type { Durability } from '../../shared/model/cluster-map.ts';
 import type { ForeignFinding } from '../../shared/model/node-report.ts';
 import type { PoolSelector } from '../../shared/model/pool-selector.ts';
@@ -100,6 +101,11 @@ export interface NodeRecord {
   readonly withheldPlaces?: readonly string[];
   /** Tiers that executors found, by place, of disks there that are ours or were: known at the next claim. */
   readonly tiers?: Readonly<Record<string, DiskTier>>;
+  /**
+   * Static reservations (to roles above ours) below those of our cpus and memory there; none when missing. One
+   * kind per node and for ever, since their shape is part of what Mesos wants equal.
+   */
+  readonly shareBase?: readonly ReservationInfo[];
   /** How the executor of that id was started: Mesos wants it equal for as long as it runs. */
   readonly artefact?: ExecutorArtefact;
   readonly dataAddress: string | null;

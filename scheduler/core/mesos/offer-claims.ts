@@ -34,14 +34,16 @@ import type { OfferLook } from './offer-look.ts';
 import { attributesOf, domainOf } from './offer-nodes.ts';
 import { canTake, executorShare, taskShare } from './offer-plan.ts';
 import {
+  basesOf,
   bytesOf,
   type Entry,
   isFree,
+  isOn,
   isOurs,
-  isUnreserved,
   type OfferLedger,
   placeName,
   placeOf,
+  type ShareBase,
   toMilli,
 } from './offer-resources.ts';
 import { listWishes, type Wish } from './offer-wishes.ts';
@@ -117,6 +119,7 @@ export function claimDisks(
   state.mesos.passedOver.delete(offer.hostname);
   const candidates = findCandidates(state, site.node, offer, ledger);
   const wishes = candidates.length === 0 ? [] : listWishes(state, site.node, now);
+  const base = site.node === null ? chooseBase(state, ledger) : (site.node.shareBase ?? []);
   let node = site.node;
   const disks: DiskRecord[] = [];
   for (const candidate of candidates) {
@@ -125,13 +128,13 @@ export function claimDisks(
       look.pass(candidate.entry, choice.reasons);
       continue;
     }
-    const lack = lackOf(state, site, disks.length);
+    const lack = lackOf(state, site, base, disks.length);
     if (lack !== null) {
       notePassedOver(state, offer.hostname, lack);
       look.pass(candidate.entry, [reasonOf('resources', choice.wish.pool, lack)]);
       continue;
     }
-    node ??= addNode(state, offer, now);
+    node ??= addNode(state, offer, base, now);
     const disk = addDisk(state, node, choice, now);
     if (choice.replaces !== undefined) noteReplacement(state, choice.replaces, disk.id);
     look.claim(candidate.entry, disk.id);
@@ -254,8 +257,20 @@ function isPlaceTaken(state: State, node: NodeRecord | null, candidate: Candidat
   return false;
 }
 
+/**
+ * Where the cpus and memory of a new node come from: from what nobody has reserved, unless only what the
+ * agent's configuration reserves to a role above ours is enough for the executor and a first disk.
+ */
+function chooseBase(state: State, ledger: OfferLedger): ShareBase {
+  const { executor } = state.options;
+  const shell = executorShare(executor);
+  const task = taskShare(executor);
+  const need = { cpus: shell.cpus + task.cpus, mem: shell.mem + task.mem };
+  return basesOf(ledger).find((base) => canTake(ledger, need, base, () => false)) ?? [];
+}
+
 /** Which of cpus and memory is too little for one more task (and the executor, if it is not there). */
-function lackOf(state: State, site: ClaimSite, claimed: number): string | null {
+function lackOf(state: State, site: ClaimSite, base: ShareBase, claimed: number): string | null {
   const { executor } = state.options;
   const task = taskShare(executor);
   const shell = site.isExecutorRunning ? { cpus: 0, mem: 0 } : executorShare(executor);
@@ -265,9 +280,10 @@ function lackOf(state: State, site: ClaimSite, claimed: number): string | null {
   };
   const { node, ledger } = site;
   const held = node === null ? () => false : isOurs(node.id, 'executor', null);
-  if (canTake(ledger, need, held)) return null;
+  if (canTake(ledger, need, base, held)) return null;
+  const isFreeHere = isOn(base);
   const has = (name: string): number =>
-    ledger.available(name, (entry) => isUnreserved(entry) || held(entry)) / 1000;
+    ledger.available(name, (entry) => isFreeHere(entry) || held(entry)) / 1000;
   return `its free disks need ${need.cpus / 1000} cpus and ${need.mem / 1000} MiB of memory, offered are ${has('cpus')} and ${has('mem')}`;
 }
 
@@ -279,7 +295,7 @@ function notePassedOver(state: State, hostname: string, why: string): void {
   state.mesos.passedOver.set(hostname, why);
 }
 
-function addNode(state: State, offer: Offer, now: Now): NodeRecord {
+function addNode(state: State, offer: Offer, base: ShareBase, now: Now): NodeRecord {
   const id = nodeId(state.facts.allocate('nextNode'));
   const executor = newNodeArtefact(state);
   const node: NodeRecord = {
@@ -291,6 +307,7 @@ function addNode(state: State, offer: Offer, now: Now): NodeRecord {
     admin: 'active',
     executorId: executorIdOf(id, executor.version),
     artefact: executor,
+    ...(base.length === 0 ? {} : { shareBase: base }),
     dataAddress: null,
     grantAddress: null,
     isFenced: false,

@@ -164,7 +164,9 @@ function launch(
   const shell = isOurs(node.id, 'executor', null);
   const share = taskShare(artefact);
   const all = isThere ? share : addShares(share, executorShare(artefact));
-  if (!canTake(ledger, all, (entry) => mineToo(entry) || (!isThere && shell(entry)))) return 'lack';
+  const base = node.shareBase ?? [];
+  if (!canTake(ledger, all, base, (entry) => mineToo(entry) || (!isThere && shell(entry))))
+    return 'lack';
   if (!isThere) {
     const purpose = { node, intent: 'executor' as const, disk: null };
     takeShare(state, ledger, plan, executorShare(artefact), purpose);

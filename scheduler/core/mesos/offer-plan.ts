@@ -23,12 +23,13 @@ import type { State } from '../state.ts';
 import {
   type Entry,
   type Intent,
+  isOn,
   isOurs,
-  isUnreserved,
   labelOf,
   type OfferLedger,
   ourReservation,
   reserve,
+  type ShareBase,
   toMilli,
 } from './offer-resources.ts';
 
@@ -89,14 +90,16 @@ export function taskShare(artefact: ExecutorArtefact): Share {
   return { cpus: toMilli(artefact.taskCpus), mem: toMilli(artefact.taskMemoryMb) };
 }
 
-/** Whether what is reserved for the purpose, and what is free beside it, is enough. */
+/** Whether what is reserved for the purpose, and what is free on the base beside it, is enough. */
 export function canTake(
   ledger: OfferLedger,
   share: Share,
+  base: ShareBase,
   matches: (entry: Entry) => boolean,
 ): boolean {
+  const isFreeHere = isOn(base);
   const has = (name: 'cpus' | 'mem'): boolean =>
-    ledger.available(name, (entry) => matches(entry) || isUnreserved(entry)) >= share[name];
+    ledger.available(name, (entry) => matches(entry) || isFreeHere(entry)) >= share[name];
   return has('cpus') && has('mem');
 }
 
@@ -118,12 +121,13 @@ export function takeShare(
   const { node, intent, disk } = purpose;
   const ours = isOurs(node.id, intent, disk === null ? null : labelOf(disk));
   const reservation = ourReservation(state, node.id, intent, disk === null ? null : labelOf(disk));
+  const isFreeHere = isOn(node.shareBase ?? []);
   const added: Resource[] = [];
   for (const name of ['cpus', 'mem'] as const) {
     const held = ledger.take(name, share[name], ours);
     const missing = share[name] - sumMilli(held);
     if (missing > 0) {
-      for (const free of ledger.take(name, missing, isUnreserved)) {
+      for (const free of ledger.take(name, missing, isFreeHere)) {
         added.push(reserve(free, reservation));
       }
     }
@@ -145,6 +149,7 @@ export function shareResources(
   share: Share,
 ): Resource[] {
   const reservations = [
+    ...(node.shareBase ?? []),
     ourReservation(state, node.id, intent, disk === null ? null : labelOf(disk)),
   ];
   return (['cpus', 'mem'] as const).map((name) => ({

@@ -182,9 +182,32 @@ export class OfferLedger {
 /** May be reserved by us: disks also on top of a reservation for a role above ours. */
 export const isFree = (entry: Entry): boolean => entry.owner.kind === 'free';
 
-/** Reserved for nobody: cpus and memory come from here only, so that their shape is always the same. */
-export const isUnreserved = (entry: Entry): boolean =>
-  entry.owner.kind === 'free' && (entry.resource.reservations?.length ?? 0) === 0;
+/** Below our own reservation of cpus and memory: nothing, or static reservations to roles above ours. */
+export type ShareBase = readonly ReservationInfo[];
+
+/** Free, with just these reservations: cpus and memory of a node come from one base only. */
+export function isOn(base: ShareBase): (entry: Entry) => boolean {
+  const key = baseKey(base);
+  return ({ owner, resource }) =>
+    owner.kind === 'free' && baseKey(resource.reservations ?? []) === key;
+}
+
+/** Reservations as text, whatever the order of their fields was on the wire. */
+function baseKey(base: ShareBase): string {
+  return JSON.stringify(
+    base.map(({ type, role, principal, labels }) => [type, role, principal, labels?.labels ?? []]),
+  );
+}
+
+/** The bases of free cpus in an offer: what nobody has reserved first. */
+export function basesOf(ledger: OfferLedger): readonly ShareBase[] {
+  const bases = new Map<string, ShareBase>([[baseKey([]), []]]);
+  for (const { resource, owner } of ledger.entries) {
+    const base = resource.reservations ?? [];
+    if (resource.name === 'cpus' && owner.kind === 'free') bases.set(baseKey(base), base);
+  }
+  return [...bases.values()];
+}
 
 /** Matches what is reserved for one purpose of ours. */
 export function isOurs(

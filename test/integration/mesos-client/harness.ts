@@ -6,6 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { AgentSpec } from '../../../dev/mesos/agent-spec.ts';
 import { MesosStandIn, type StandInOptions } from '../../../dev/mesos/cluster.ts';
 import { createState } from '../../../scheduler/core/bootstrap.ts';
 import type { Effect, ManagerOptions } from '../../../scheduler/core/contract.ts';
@@ -169,7 +170,7 @@ export class World {
     return new World(mesos, directory);
   }
 
-  async addAgent(name: string): Promise<void> {
+  async addAgent(name: string, more: Partial<AgentSpec> = {}): Promise<void> {
     await this.mesos.addAgent({
       name,
       cpus: 4,
@@ -180,6 +181,7 @@ export class World {
         { kind: 'path', sizeMb: 1000 },
         { kind: 'root', sizeMb: 500 },
       ],
+      ...more,
     });
   }
 

@@ -143,6 +143,23 @@ describe('mesos client: against the stand-in', function () {
     expect(second.disks.map(({ uuid }) => uuid)).to.deep.equal(first.disks.map(({ uuid }) => uuid));
   });
 
+  it('an agent reserved as a whole for a role above ours: disks run on refined resources', async () => {
+    world = await World.start({ timeScale: 5 });
+    await world.addAgent('a', { staticRole: 'storage' });
+    const role = 'storage/cistern';
+    const shell = world.shell({ manager: { role, claimPerNode: 2 } });
+    await untilRunning(shell, 2);
+    const reserved = (world.mesos.state().agents[0]?.resources ?? []).filter(
+      ({ reservations }) => reservations?.at(-1)?.type === 'DYNAMIC',
+    );
+    expect(new Set(reserved.map(({ name }) => name))).to.deep.equal(
+      new Set(['cpus', 'mem', 'disk']),
+    );
+    for (const { reservations } of reserved) {
+      expect(reservations?.map((one) => one.role)).to.deep.equal(['storage', role]);
+    }
+  });
+
   it('wrong secret: stops with a clear message; the right one works', async () => {
     world = await World.start({ credentials: { cistern: 'right' } });
     const wrong = world.shell({

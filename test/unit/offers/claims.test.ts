@@ -210,6 +210,51 @@ describe('offers: claims', () => {
     ]);
   });
 
+  it('an agent reserved as a whole for a role above ours: its cpus and memory are refined too', () => {
+    const above = { type: 'STATIC' as const, role: 'storage' };
+    const theirs = { allocation_info: { role: 'storage/cistern' }, reservations: [above] };
+    const a = agent('a', [
+      scalar('cpus', 4, theirs),
+      scalar('mem', 2048, theirs),
+      { ...mount('/mnt/a', 250), ...theirs },
+      { ...mount('/mnt/b', 250), ...theirs },
+    ]);
+    const scenario = new Scenario([a], { role: 'storage/cistern', claimPerNode: 1 }).ready();
+    scenario.bringUp();
+    const stacks = () =>
+      [...a.tasks.values()].flatMap((task) =>
+        [...(task.resources ?? []), ...(task.executor?.resources ?? [])].map(({ reservations }) =>
+          reservations?.map(({ role }) => role).join(' over '),
+        ),
+      );
+    expect(new Set(stacks())).to.deep.equal(new Set(['storage over storage/cistern']));
+    // A later manager, and a second disk on the running executor: the same shape.
+    scenario.restart();
+    scenario.subscribe();
+    scenario.masterUpdate(scenario.taskId(), 'TASK_RUNNING');
+    scenario.state.facts.pools.update('default', { claimPerNode: 2 });
+    scenario.tick(1000);
+    scenario.offer();
+    expect(a.tasks.size).to.equal(2);
+    expect(new Set(stacks())).to.deep.equal(new Set(['storage over storage/cistern']));
+  });
+
+  it('cpus that nobody has reserved are enough: taken before those of a role above ours', () => {
+    const above = { type: 'STATIC' as const, role: 'storage' };
+    const role = { allocation_info: { role: 'storage/cistern' } };
+    const a = agent('a', [
+      scalar('cpus', 4, { ...role, reservations: [above] }),
+      scalar('mem', 2048, { ...role, reservations: [above] }),
+      scalar('cpus', 2, role),
+      scalar('mem', 1024, role),
+      { ...mount('/mnt/a', 250), ...role, reservations: [above] },
+    ]);
+    new Scenario([a], { role: 'storage/cistern' }).ready().offer();
+    const [task] = [...a.tasks.values()];
+    const stacks = task?.executor?.resources?.map(({ reservations }) => reservations?.length);
+    expect(stacks).to.deep.equal([1, 1]);
+  });
+
   it('static reservation for our own role: left alone, the operator is told what to do', () => {
     const own = { type: 'STATIC' as const, role: 'cistern' };
     const scenario = new Scenario([

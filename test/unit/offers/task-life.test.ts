@@ -273,6 +273,19 @@ describe('tasks: relaunch', () => {
     expect(scenario.state.mesos.hosts.get(scenario.node().id)?.failures).to.equal(1);
   });
 
+  it('another scheduler at another address: the ExecutorInfo of a running executor stays equal', () => {
+    const scenario = new Scenario([new ModelAgent('a', usualResources())], { claimPerNode: 1 });
+    scenario.ready().bringUp();
+    scenario.restart({ controlAddress: '10.0.0.2:7400', webuiUrl: 'http://10.0.0.2/' });
+    scenario.subscribe();
+    scenario.masterUpdate(scenario.taskId(), 'TASK_RUNNING');
+    scenario.state.facts.pools.update('default', { claimPerNode: 2 });
+    scenario.tick(1000);
+    // The rules compare with the first launch, and find the addresses of schedulers.
+    scenario.offer();
+    expect(scenario.disks()).to.have.length(2);
+  });
+
   it('refused by Mesos: a long wait, and an error for the operator', () => {
     const { scenario, a } = running();
     a.endTask(scenario.taskId());
