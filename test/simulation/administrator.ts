@@ -15,6 +15,11 @@ import { VolumeClient } from './volume-client.ts';
 /** Between two attempts of a command that failed. */
 const RETRY_MS = 500;
 const SWEEP_MS = 1_000;
+/** A pool that wants disks always, and one that does when it should. */
+const EAGER_RATIO = 0.01;
+const USUAL_RATIO = 0.8;
+/** Twice the patience for disks of their own, and the growth of one or two. */
+const GROW_MS = 40_000;
 /** An operator looks now and then. */
 const TEND_MS = 5_000;
 
@@ -67,6 +72,12 @@ export class Administrator {
   start(): void {
     this.#isActive = true;
     if (Number.isFinite(this.#options.commandIntervalMs)) this.#next();
+    const { growAfterMs } = this.#options;
+    if (!Number.isFinite(growAfterMs)) return;
+    this.#cluster.clock.after(growAfterMs, () => {
+      this.#cluster.mesos.enlargePaths();
+      void this.#setThreshold(EAGER_RATIO);
+    });
   }
 
   /** No new commands; a drained node comes back. From now on he does what only a human may. */
@@ -77,6 +88,17 @@ export class Administrator {
     await this.#activate();
     while (this.runningCommands > 0) await this.#pause(RETRY_MS);
     await this.#activate();
+    if (!Number.isFinite(this.#options.growAfterMs)) return;
+    // Quiet at last: some disks grow now, if they did not before.
+    await this.#pause(GROW_MS);
+    await this.#setThreshold(USUAL_RATIO);
+  }
+
+  /** From which fill on the pool wants more. */
+  async #setThreshold(expandAtRatio: number): Promise<void> {
+    const changes = { expandAtRatio };
+    const command = { kind: 'update-pool', pool: 'default', changes } as const;
+    while ((await this.#execute(command)).kind !== 'done') await this.#pause(RETRY_MS);
   }
 
   /**

@@ -7,7 +7,7 @@ import type { Prng } from '../../shared/base/prng.ts';
 import type { Resource, TaskStatus } from '../../shared/mesos/messages.ts';
 import type { SchedulerEvent } from '../../shared/mesos/scheduler-messages.ts';
 import type { Clock } from '../../shared/ports.ts';
-import { ModelAgent } from '../unit/offers/agent-model.ts';
+import { ModelAgent, path } from '../unit/offers/agent-model.ts';
 import { AgentLink } from './agent-link.ts';
 import type { AgentPlace, MasterTask, Registered } from './mesos-records.ts';
 import { type AgentMachine, isTerminal, SimulatedAgent } from './simulated-agent.ts';
@@ -247,6 +247,20 @@ export class AgentRegistry {
       if (isConnected(entry)) this.#onAgentBack(entry, { tasks, executors });
       else entry.isRegistering = false;
     });
+  }
+
+  /** Agents got larger file systems: there is as much space again beside each PATH disk. */
+  enlargePaths(): void {
+    for (const entry of this.all) {
+      const roots = new Map<string, number>();
+      for (const { disk, scalar: size } of entry.model.all()) {
+        const root = disk?.source?.path?.root;
+        if (root !== undefined) roots.set(root, (roots.get(root) ?? 0) + (size?.value ?? 0));
+      }
+      this.#release(entry, () => {
+        for (const [root, mib] of roots) entry.model.enlarge(path(root, mib));
+      });
+    }
   }
 
   #onUpdate(entry: Registered, status: TaskStatus): void {

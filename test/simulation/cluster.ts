@@ -30,6 +30,8 @@ export interface ClusterOptions {
   readonly nodeCount: number;
   readonly disksPerNode: number;
   readonly diskMiB: number;
+  /** PATH disks, which can grow, instead of MOUNT disks. */
+  readonly areDisksShared?: boolean;
   readonly pgCount: number;
   /** Longest delay of a message of the data protocol. */
   readonly networkDelayMsMax: number;
@@ -166,7 +168,16 @@ export class Cluster {
     const clockRate = 1 + (random.fraction() * 2 - 1) * clockSkew;
     const zone = zoneCount === 0 ? null : `zone${this.nodes.length % zoneCount}`;
     const node = new SimulatedNode(
-      { host, zone, diskCount: disksPerNode, diskMiB, diskLatencyMs, clockRate, tuning },
+      {
+        host,
+        zone,
+        diskCount: disksPerNode,
+        diskMiB,
+        areDisksShared: this.options.areDisksShared === true,
+        diskLatencyMs,
+        clockRate,
+        tuning,
+      },
       { clock, network, control, mesos, trace, watch, random },
     );
     this.nodes.push(node);

@@ -100,6 +100,10 @@ export class SimulatedMesos {
     this.duplicateChance = DUPLICATE_CHANCE;
   }
 
+  enlargePaths(): void {
+    this.#agents.enlargePaths();
+  }
+
   /** Free resources are offered again, whatever was declined. */
   readonly reviveAll = (): void => {
     for (const entry of this.#agents.all) entry.filteredUntilMs = 0;

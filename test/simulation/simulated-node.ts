@@ -14,7 +14,7 @@ import type { Prng } from '../../shared/base/prng.ts';
 import { MiB } from '../../shared/base/units.ts';
 import type { Resource, TaskInfo } from '../../shared/mesos/messages.ts';
 import { mapMessage } from '../../shared/model/control.ts';
-import { mount, scalar } from '../unit/offers/agent-model.ts';
+import { mount, path, scalar } from '../unit/offers/agent-model.ts';
 import type { ClusterWatch } from './cluster-watch.ts';
 import { MachineClock } from './machine-clock.ts';
 import { mapCodec } from './map-codec.ts';
@@ -46,6 +46,7 @@ export interface NodeOptions {
   readonly tuning: Partial<StoreTuning>;
   readonly diskCount: number;
   readonly diskMiB: number;
+  readonly areDisksShared: boolean;
   readonly diskLatencyMs: number;
   /** How fast the machine's clock runs against simulated time. */
   readonly clockRate: number;
@@ -74,9 +75,10 @@ export class SimulatedNode {
     this.clock = new MachineClock(modules.clock, options.clockRate);
     const resources: Resource[] = [scalar('cpus', 4), scalar('mem', 8192)];
     for (let index = 0; index < options.diskCount; index += 1) {
-      const path = `/mnt/${options.host}-${index}`;
-      resources.push(mount(path, options.diskMiB));
-      this.disks.set(path, this.#makeDisk(path));
+      const root = `/mnt/${options.host}-${index}`;
+      const make = options.areDisksShared ? path : mount;
+      resources.push(make(root, options.diskMiB));
+      this.disks.set(root, this.#makeDisk(root));
     }
     modules.mesos.addAgent({ hostname: options.host, zone: options.zone }, resources, this);
   }
@@ -266,7 +268,7 @@ class Container implements ContainerHooks {
   launch(task: TaskInfo): void {
     if (this.#isOver) return;
     for (const { disk } of task.resources ?? []) {
-      const root = disk?.source?.mount?.root;
+      const root = disk?.source?.mount?.root ?? disk?.source?.path?.root;
       if (disk?.volume !== undefined && root !== undefined) {
         this.#volumes.set(disk.volume.container_path, root);
       }

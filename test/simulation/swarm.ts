@@ -75,6 +75,8 @@ export interface SwarmOptions {
   readonly scrubIntervalMs: number;
   /** Mean time between an operator's commands; Infinity for none. */
   readonly commandIntervalMs: number;
+  /** When agents get more space beside our disks, and the pool wants it; Infinity for never. */
+  readonly growAfterMs: number;
 }
 
 export interface SwarmOverrides {
@@ -93,7 +95,7 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
   const faults = FAULT_KINDS.filter((kind) => draw(kind).chance(FAULT_CHANCE));
   return {
     seed,
-    cluster: drawCluster(seed, draw),
+    cluster: { ...drawCluster(seed, draw), areDisksShared: draw('growth').chance(GROWTH_CHANCE) },
     replicas: draw('replicas').pick([1, 2, 2, 2, 2, 3, 3]),
     volumeCount: draw('volumes').between(1, 3),
     volumeBytes: draw('volume size').pick([4, 32, 64]) * MiB,
@@ -107,9 +109,12 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     quickLossRatio: overrides.isPowerLossQuick === true ? 1 : draw('quick').pick([0, 0.5, 1]),
     scrubIntervalMs: draw('scrubs').pick([Number.POSITIVE_INFINITY, 2_000, 8_000]),
     commandIntervalMs: draw('commands').pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
+    growAfterMs: draw('growth').chance(GROWTH_CHANCE) ? 1_000 : Number.POSITIVE_INFINITY,
   };
 }
 
+/** Disks grow only while nothing else is away: in few of these runs before all faults have ended. */
+const GROWTH_CHANCE = 0.2;
 /** About a dozen kinds per seed, out of all. */
 const FAULT_CHANCE = 0.35;
 

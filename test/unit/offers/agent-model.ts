@@ -78,6 +78,17 @@ export class ModelAgent {
     }
   }
 
+  /** Offered or in use. */
+  all(): readonly Resource[] {
+    const used = [...this.tasks.values()].flatMap((task) => task.resources ?? []);
+    return [...this.free, ...used];
+  }
+
+  /** The agent has more of something than before. */
+  enlarge(addition: Resource): void {
+    this.#add(addition);
+  }
+
   /** The task's resources come back; its executor goes on. */
   endTask(taskId: string): void {
     for (const resource of this.tasks.get(taskId)?.resources ?? []) this.#add(resource);
