@@ -69,7 +69,7 @@ export class LiveFeed {
     try {
       const response = await fetch('/health', { signal: AbortSignal.timeout(RECONNECT_MS) });
       const health = (await response.json()) as { isLeading: boolean; reason: string };
-      problem = health.isLeading ? '' : `this scheduler does not lead: ${health.reason}`;
+      problem = health.isLeading ? '' : health.reason;
     } catch {
       // Not reachable: that is what the text says.
     }
