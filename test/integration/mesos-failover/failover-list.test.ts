@@ -6,7 +6,7 @@
  *  3 leader alone cut off from the store  ha/failover: cut-off
  *  4 store away for everybody             ha/failover: store away; unit/leadership: store away
  *  5 master fails over, offers out        here; mesos-client/scheduler: master restart, masters that do not lead
- *  6 all masters away for ten minutes     here; simulator: mesos-disconnect
+ *  6 all masters away for ten minutes     here; simulator: mesos-disconnect, failover-without-mesos
  *  7 half-open stream                     mesos-client/scheduler: half-open connection
  *  8 crash between two steps of a claim   unit/offers/recovery: claims that were cut off;
  *                                         unit/offers/task-life: the fact changes in the step …;
