@@ -9,6 +9,7 @@ import type { State } from '../../scheduler/core/state.ts';
 import type { NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { Prng } from '../../shared/base/prng.ts';
 import type { Cluster } from './cluster.ts';
+import { PoolPlanner } from './pool-planner.ts';
 import type { SwarmOptions } from './swarm.ts';
 import { VolumeClient } from './volume-client.ts';
 
@@ -28,6 +29,7 @@ export class Administrator {
   readonly #options: SwarmOptions;
   readonly #random: Prng;
   readonly #onViolation: (what: string) => void;
+  readonly #pools: PoolPlanner;
   readonly clients = new Map<VolumeId, VolumeClient>();
   #isActive = false;
   #isAdding = true;
@@ -42,6 +44,7 @@ export class Administrator {
     this.#options = options;
     this.#random = cluster.random.fork('administrator');
     this.#onViolation = onViolation;
+    this.#pools = new PoolPlanner(cluster, (command) => this.#execute(command));
     this.#sweepLater();
   }
 
@@ -52,7 +55,8 @@ export class Administrator {
     const { volumeBytes: sizeBytes, replicas } = this.#options;
     let volume = this.#findVolume(name);
     while (volume === null) {
-      await this.#execute({ kind: 'create-volume', name, sizeBytes, replicas, pool: null });
+      const pool = this.#pools.pick();
+      await this.#execute({ kind: 'create-volume', name, sizeBytes, replicas, pool });
       volume = this.#findVolume(name);
       if (volume === null) await this.#pause(RETRY_MS);
     }
@@ -71,6 +75,7 @@ export class Administrator {
 
   start(): void {
     this.#isActive = true;
+    this.#pools.startAfter(this.#options.poolsAfterMs);
     if (Number.isFinite(this.#options.commandIntervalMs)) this.#next();
     const { growAfterMs } = this.#options;
     if (!Number.isFinite(growAfterMs)) return;
@@ -88,6 +93,7 @@ export class Administrator {
     await this.#activate();
     while (this.runningCommands > 0) await this.#pause(RETRY_MS);
     await this.#activate();
+    await this.#pools.finish();
     if (!Number.isFinite(this.#options.growAfterMs)) return;
     // Quiet at last: some disks grow now, if they did not before.
     await this.#pause(GROW_MS);

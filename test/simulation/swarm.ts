@@ -75,6 +75,8 @@ export interface SwarmOptions {
   readonly scrubIntervalMs: number;
   /** Mean time between an operator's commands; Infinity for none. */
   readonly commandIntervalMs: number;
+  /** When the second disks of all nodes go to a pool of their own; Infinity for never. */
+  readonly poolsAfterMs: number;
   /** When agents get more space beside our disks, and the pool wants it; Infinity for never. */
   readonly growAfterMs: number;
 }
@@ -109,6 +111,7 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     quickLossRatio: overrides.isPowerLossQuick === true ? 1 : draw('quick').pick([0, 0.5, 1]),
     scrubIntervalMs: draw('scrubs').pick([Number.POSITIVE_INFINITY, 2_000, 8_000]),
     commandIntervalMs: draw('commands').pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
+    poolsAfterMs: drawPools(draw('pools'), draw('disks').pick([1, 1, 2])),
     growAfterMs: draw('growth').chance(GROWTH_CHANCE) ? 1_000 : Number.POSITIVE_INFINITY,
   };
 }
@@ -117,6 +120,12 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
 const GROWTH_CHANCE = 0.2;
 /** About a dozen kinds per seed, out of all. */
 const FAULT_CHANCE = 0.35;
+
+/** In a sixth of all runs: half of those with two disks on a node. */
+function drawPools(random: Prng, disksPerNode: number): number {
+  const afterMs = random.between(500, 8_000);
+  return disksPerNode > 1 && random.chance(0.5) ? afterMs : Number.POSITIVE_INFINITY;
+}
 
 function drawCluster(seed: number, draw: (what: string) => Prng): ClusterOptions {
   return {
@@ -161,7 +170,7 @@ export function describeOptions(options: SwarmOptions): string {
     `rebuildAfter=${cluster.rebuildAfterMs}ms resync=${cluster.resyncBytesPerSecond / MiB}MiB/s`,
     `phase=${options.faultPhaseMs}ms`,
     `interval=${options.faultIntervalMs}ms commands=${options.commandIntervalMs}ms`,
-    `scrubs=${options.scrubIntervalMs}ms`,
+    `scrubs=${options.scrubIntervalMs}ms pools=${options.poolsAfterMs}ms`,
     `quickLosses=${options.quickLossRatio} faults=${options.faults.join(',') || 'none'}`,
   ].join(' ');
 }
