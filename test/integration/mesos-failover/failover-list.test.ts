@@ -12,10 +12,10 @@
  *                                         unit/offers/task-life: the fact changes in the step …;
  *                                         mesos-client/scheduler: crash between commit and ACCEPT
  *  9 update again after its ack got lost  unit/offers/task-life: the same update again; mesos/misbehaviour
- * 10 store lost                           unit/offers/recovery: volumes of ours that the store does not know
+ * 10 store lost                           unit/offers/lost-store; unit/offers/recovery: volumes of ours that …
  *    framework removed, role not allowed  unit/offers/framework: ERROR …
  *    principal changed                    here
- * 11 agent restarts, reboots, is wiped    mesos-client/agents; mesos/agent-life; unit/offers/recovery: identity
+ * 11 agent restarts, reboots, is wiped    mesos-client/agents; mesos/agent-life; cluster/identity; unit/offers/identity
  * 12 node back after it was replaced      scenarios/manager/failures: comes back after its replicas moved;
  *                                         unit/offers/task-life: unreachable
  * 13 newer scheduler, running executors   here; unit/offers/task-life: upgrade
