@@ -8,6 +8,7 @@ import { Cluster } from './cluster.ts';
 import { DiskInspection, findResidue } from './disk-inspection.ts';
 import { FaultDriver } from './fault-driver.ts';
 import { watchKeptMaps } from './kept-maps.ts';
+import { MaintenanceOperator } from './maintenance-operator.ts';
 import { findUnrest, ManagerWatch } from './manager-watch.ts';
 import { findCrowded } from './placement-check.ts';
 import { compareReplicas, findLeaks } from './replica-comparison.ts';
@@ -93,6 +94,7 @@ class Run {
   readonly #faults: FaultDriver;
   readonly #administrator: Administrator;
   readonly #scrubs: ScrubOperator;
+  readonly #maintenance: MaintenanceOperator;
 
   constructor(
     cluster: Cluster,
@@ -117,6 +119,7 @@ class Run {
     cluster.onViolation = onViolation;
     this.#administrator = new Administrator(cluster, options, onViolation);
     this.#scrubs = new ScrubOperator(cluster, options.scrubIntervalMs);
+    this.#maintenance = new MaintenanceOperator(cluster, options, onViolation);
   }
 
   async play(hooks: RunHooks): Promise<void> {
@@ -134,6 +137,7 @@ class Run {
     this.#faults.start();
     this.#administrator.start();
     this.#scrubs.start();
+    this.#maintenance.start();
     hooks.onFaults?.(this.#cluster);
     await clock.runWhile(() => this.#violations.length === 0, this.#options.faultPhaseMs);
     this.#endIfWrong();
@@ -160,6 +164,7 @@ class Run {
   async #heal(): Promise<void> {
     this.#faults.healAll();
     this.#scrubs.stop();
+    this.#maintenance.stop();
     for (const client of this.#administrator.clients.values()) client.slowDown();
     await this.#settled('the operator is done', this.#administrator.stop(), HEAL_MS_MAX);
     // A hung disk is noticed after a while only.

@@ -12,6 +12,7 @@ import type {
 } from '../../shared/mesos/scheduler-messages.ts';
 import type { Clock } from '../../shared/ports.ts';
 import { AgentRegistry } from './agent-registry.ts';
+import { MesosMaintenance } from './mesos-maintenance.ts';
 import type {
   AgentPlace,
   MasterTask,
@@ -52,6 +53,7 @@ export class SimulatedMesos {
   #subscriber: Subscriber | null = null;
   #frameworkId: string | null = null;
   #isSuppressed = true;
+  readonly maintenance: MesosMaintenance;
   /** Longest time that a word between agents, master and scheduler takes. */
   delayMsMax = DELAY_MS_MAX;
   duplicateChance = DUPLICATE_CHANCE;
@@ -69,6 +71,11 @@ export class SimulatedMesos {
       send: (event) => this.#send(event),
       sendStatus: (status) => this.#sendStatus(status),
       sendMasterStatus: (taskId, task, more) => this.#sendMasterStatus(taskId, task, more),
+      rescind: (entry) => this.#rescind(entry),
+    });
+    this.maintenance = new MesosMaintenance(modules.clock, {
+      findHost: (hostname) => this.#agents.findHost(hostname),
+      send: (event) => this.#send(event),
       rescind: (entry) => this.#rescind(entry),
     });
     this.#allocateLater();
@@ -165,6 +172,7 @@ export class SimulatedMesos {
 
   #drop(subscriber: Subscriber): void {
     if (this.#subscriber === subscriber) this.#subscriber = null;
+    this.maintenance.forget();
     for (const entry of this.#offers.values()) entry.offerId = null;
     this.#offers.clear();
   }
@@ -231,6 +239,10 @@ export class SimulatedMesos {
         );
         break;
       }
+      case 'ACCEPT_INVERSE_OFFERS':
+      case 'DECLINE_INVERSE_OFFERS':
+        this.maintenance.onAnswer(call);
+        break;
       default:
         this.refused.push(`call ${call.type ?? 'without type'}`);
     }
@@ -347,6 +359,7 @@ export class SimulatedMesos {
   #allocateLater(): void {
     this.#modules.clock.after(ALLOCATION_MS, () => {
       this.#agents.watch();
+      if (this.#subscriber !== null) this.maintenance.ask();
       this.#allocate();
       this.#allocateLater();
     });

@@ -35,6 +35,8 @@ import { giveEverythingBack } from './offer-uninstall.ts';
 import { baselineWish, disksPerNode, expansionWish } from './offer-wishes.ts';
 import { callMesos } from './tasks.ts';
 
+/** Everything is looked at until nothing is left, and nobody else is kept waiting for long. */
+const REFUSE_LAST_S = 2;
 /** Wanted soon: something is on its way, or waits for a moment. */
 const REFUSE_SOON_S = 5;
 /** Offers are wanted, but nothing of this agent: others may have it (MESOS 5.3: 120 s in the field). */
@@ -162,8 +164,8 @@ function answerUninstall(
   giveEverythingBack(state, { node, offer: whole, ledger, plan }, now);
   look.refuse(agentReason('node-not-active', 'the cluster is being uninstalled'));
   look.keep(state, node, isEmpty(plan) ? 'declined' : 'accepted', now);
-  if (isEmpty(plan)) return [decline(offerIds, REFUSE_SOON_S)];
-  const filters = { refuse_seconds: REFUSE_SOON_S };
+  if (isEmpty(plan)) return [decline(offerIds, REFUSE_LAST_S)];
+  const filters = { refuse_seconds: REFUSE_LAST_S };
   const accept: Accept = { offer_ids: offerIds, operations: operationsOf(plan), filters };
   return [callMesos({ type: 'ACCEPT', accept })];
 }
