@@ -20,6 +20,8 @@ const CALM = {
   faults: [],
   scrubIntervalMs: Number.POSITIVE_INFINITY,
   commandIntervalMs: Number.POSITIVE_INFINITY,
+  growAfterMs: Number.POSITIVE_INFINITY,
+  poolsAfterMs: Number.POSITIVE_INFINITY,
 } as const;
 
 /** Many slow clients: some still read when the writes of the others have been waiting for seconds. */

@@ -111,7 +111,11 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
     quickLossRatio: overrides.isPowerLossQuick === true ? 1 : draw('quick').pick([0, 0.5, 1]),
     scrubIntervalMs: draw('scrubs').pick([Number.POSITIVE_INFINITY, 2_000, 8_000]),
     commandIntervalMs: draw('commands').pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
-    poolsAfterMs: drawPools(draw('pools'), draw('disks').pick([1, 1, 2])),
+    // Runs with chosen faults look for one thing: pools would only stand in its way.
+    poolsAfterMs:
+      overrides.faults === undefined
+        ? drawPools(draw('pools'), draw('disks').pick([1, 1, 2]))
+        : Number.POSITIVE_INFINITY,
     growAfterMs: draw('growth').chance(GROWTH_CHANCE) ? 1_000 : Number.POSITIVE_INFINITY,
   };
 }
