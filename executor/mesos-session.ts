@@ -15,7 +15,6 @@ import type { StatusReason, TaskInfo, TaskState, TaskStatus } from '../shared/me
 export interface SessionIdentity {
   readonly frameworkId: string;
   readonly executorId: string;
-  readonly agentId: string;
 }
 
 export type SessionOutput =
@@ -141,13 +140,13 @@ export class ExecutorSession {
     if (this.#updates.size >= UPDATES_MAX) {
       throw new StorageError('unavailable', `Agent acknowledges no updates, ${UPDATES_MAX} wait`);
     }
-    const { frameworkId: _framework, executorId, agentId } = this.#identity;
+    // Not the agent's id: it knows that itself, and refuses another (as after a new registration).
+    const { executorId } = this.#identity;
     const status: TaskStatus = {
       task_id: { value: input.taskId },
       state: input.state,
       source: 'SOURCE_EXECUTOR',
       executor_id: { value: executorId },
-      agent_id: { value: agentId },
       timestamp: input.wallMs / 1000,
       uuid: input.uuid,
       ...(input.message === '' ? {} : { message: input.message }),

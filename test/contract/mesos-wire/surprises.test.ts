@@ -6,17 +6,10 @@
 import { expect } from 'chai';
 import { ExecutorSession } from '../../../executor/mesos-session.ts';
 import { readConfig } from '../../../scheduler/config.ts';
-import { createState } from '../../../scheduler/core/bootstrap.ts';
-import {
-  mesosSubscription,
-  onMesosDisconnected,
-  onMesosEvent,
-  planMesos,
-} from '../../../scheduler/core/mesos/framework.ts';
 import { createMesosScheduler, type MesosScheduler } from '../../../scheduler/mesos.ts';
-import { type ContentType, decode, JSON_TYPE, PROTOBUF_TYPE } from '../../../shared/mesos/codec.ts';
+import { decode, JSON_TYPE, PROTOBUF_TYPE } from '../../../shared/mesos/codec.ts';
 import { RecordDecoder } from '../../../shared/mesos/recordio.ts';
-import type { SchedulerCall, SchedulerEvent } from '../../../shared/mesos/scheduler-messages.ts';
+import type { SchedulerEvent } from '../../../shared/mesos/scheduler-messages.ts';
 import { systemClock } from '../../../shared/node/clock.ts';
 import { systemRandom } from '../../../shared/node/random.ts';
 import { until } from '../../integration/mesos-client/harness.ts';
@@ -25,37 +18,13 @@ import {
   type Received,
   ScriptedServer,
 } from '../../integration/mesos-client/scripted-server.ts';
-import { MesosRules } from '../../unit/offers/mesos-rules.ts';
-import { CLUSTER_ID, OPTIONS } from '../../unit/offers/scenario.ts';
-import {
-  type Exchange,
-  hasRecordings,
-  headerOf,
-  recordedExchanges,
-  WHY_SKIPPED,
-} from './recordings.ts';
+import { countOf, eventsOf, schedulerStreams, takeStream, typeOf } from './manager-replay.ts';
+import { hasRecordings, recordedExchanges, WHY_SKIPPED } from './recordings.ts';
 
 const SUBSCRIBED = {
   type: 'SUBSCRIBED',
   subscribed: { framework_id: { value: 'fw-1' }, heartbeat_interval_seconds: 15 },
 };
-
-function typeOf(exchange: Exchange): ContentType {
-  return headerOf(exchange.responseHeaders, 'Content-Type') as ContentType;
-}
-
-function schedulerStreams(): Exchange[] {
-  return recordedExchanges().filter(
-    ({ path, status, events }) =>
-      path === '/api/v1/scheduler' && status === 200 && events !== undefined,
-  );
-}
-
-function eventsOf(exchange: Exchange): SchedulerEvent[] {
-  return new RecordDecoder()
-    .push(exchange.responseBody)
-    .map((record) => decode('scheduler.Event', record, typeOf(exchange)));
-}
 
 describe('surprises of a real Mesos', function () {
   this.timeout(60_000);
@@ -205,7 +174,7 @@ describe('surprises of a real Mesos', function () {
   }
 
   it('18: an executor never says TASK_KILLING, which a drain would take for the end', () => {
-    const session = new ExecutorSession({ frameworkId: 'f', executorId: 'e', agentId: 'a' });
+    const session = new ExecutorSession({ frameworkId: 'f', executorId: 'e' });
     const update = {
       taskId: 't',
       state: 'TASK_KILLING' as const,
@@ -218,7 +187,9 @@ describe('surprises of a real Mesos', function () {
 
   it('3, 11 to 17, 28: every recorded stream is taken by the manager without breaking a rule', () => {
     let acknowledged = 0;
-    for (const exchange of schedulerStreams()) acknowledged += takeStream(exchange);
+    for (const exchange of schedulerStreams()) {
+      acknowledged += countOf(takeStream(exchange), 'ACKNOWLEDGE');
+    }
     expect(acknowledged).to.be.greaterThan(80);
   });
 
@@ -229,48 +200,11 @@ describe('surprises of a real Mesos', function () {
     const events = eventsOf(found ?? fail('the recording'));
     const place = events.findIndex(({ update }) => update?.status.uuid !== undefined);
     expect(place, 'an update stands behind SUBSCRIBED').to.be.within(1, 3);
-    expect(takeStream(found ?? fail('the recording'))).to.be.greaterThan(0);
+    const calls = takeStream(found ?? fail('the recording'));
+    expect(countOf(calls, 'ACKNOWLEDGE')).to.be.greaterThan(0);
   });
 });
 
 function fail(what: string): never {
   throw new Error(`${what} is missing`);
-}
-
-/** Plays a recorded stream to the manager's Mesos half; returns how many updates it acknowledged. */
-function takeStream(exchange: Exchange): number {
-  let nowMs = 1_000_000;
-  const now = () => ({ ms: nowMs, wallMs: 1_800_000_000_000 + nowMs });
-  const state = createState(
-    { options: OPTIONS, entries: [], term: 1, newClusterId: CLUSTER_ID },
-    now(),
-  );
-  const rules = new MesosRules();
-  const facts = {
-    releasing: new Set<string>(),
-    role: OPTIONS.role,
-    principal: OPTIONS.principal,
-    clusterId: CLUSTER_ID,
-    passing: [OPTIONS.controlAddress],
-  };
-  expect(mesosSubscription(state).suppressedRoles).to.deep.equal([OPTIONS.role]);
-  let acknowledged = 0;
-  const perform = (effects: ReturnType<typeof planMesos>): void => {
-    const calls = effects.flatMap((effect): SchedulerCall[] =>
-      effect.kind === 'mesos-call' ? [effect.call] : [],
-    );
-    acknowledged += calls.filter(({ type }) => type === 'ACKNOWLEDGE').length;
-    rules.onCalls(calls, facts, nowMs);
-    state.facts.takeChanges();
-  };
-  for (const event of eventsOf(exchange)) {
-    nowMs += 100;
-    rules.onEvent(event);
-    perform(onMesosEvent(state, event, now()));
-    nowMs += 1_000;
-    perform(planMesos(state, now()));
-  }
-  rules.onDisconnected();
-  perform(onMesosDisconnected(state, 'the recording is over', now()));
-  return acknowledged;
 }

@@ -10,7 +10,7 @@ function task(id: string, more: Partial<TaskInfo> = {}): TaskInfo {
 }
 
 function session(): ExecutorSession {
-  const created = new ExecutorSession({ frameworkId: 'fw', executorId: 'e1', agentId: 'S1' });
+  const created = new ExecutorSession({ frameworkId: 'fw', executorId: 'e1' });
   created.onEvent({ type: 'SUBSCRIBED' });
   return created;
 }
@@ -43,7 +43,7 @@ function unacknowledged(at: ExecutorSession): { tasks: string[]; updates: number
 
 describe('executor session: what the agent is told again', () => {
   it('first subscription: both lists are there and empty', () => {
-    const fresh = new ExecutorSession({ frameworkId: 'fw', executorId: 'e1', agentId: 'S1' });
+    const fresh = new ExecutorSession({ frameworkId: 'fw', executorId: 'e1' });
     expect(fresh.subscribeCall()).to.deep.equal({
       executor_id: { value: 'e1' },
       framework_id: { value: 'fw' },
@@ -100,7 +100,6 @@ describe('executor session: what the agent is told again', () => {
             state: 'TASK_FAILED',
             source: 'SOURCE_EXECUTOR',
             executor_id: { value: 'e1' },
-            agent_id: { value: 'S1' },
             timestamp: 1.5,
             uuid: uuid(7),
             message: 'disk error',
