@@ -3,6 +3,7 @@
  * simulator call it after each step; it walks over everything and is no part of production.
  */
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
+import { isCounted } from './disk-index.ts';
 import { EVENTS_MAX } from './events.ts';
 import { isSettled } from './members.ts';
 import { isDiskLost } from './node-life.ts';
@@ -140,6 +141,13 @@ function checkNodes(state: State): string[] {
     }
   }
   const uuids = new Set<string>();
+  for (const pool of state.facts.pools.values()) {
+    let count = 0;
+    for (const of of state.facts.diskIndex.countedIn(pool.name).values()) count += of;
+    const disks = [...state.facts.disks.values()].filter((disk) => disk.pool === pool.name);
+    if (disks.filter(isCounted).length !== count)
+      broken.push(`pool ${pool.name} has ${disks.length} disks, its index counts ${count}`);
+  }
   for (const disk of state.facts.disks.values()) {
     if (!state.facts.diskIndex.ofNode(disk.node).has(disk.id))
       broken.push(`d${disk.id} is not in the index of n${disk.node}`);

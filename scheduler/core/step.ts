@@ -49,7 +49,7 @@ export function step(state: State, event: Event, now: Now): readonly Effect[] {
     case 'tick':
       return supervise(state, now);
     case 'mesos':
-      return [...onMesosEvent(state, event.event, now), ...settle(state, now)];
+      return mesos(state, event, now);
     case 'mesos-disconnected':
       return onMesosDisconnected(state, event.reason, now);
     case 'node-hello':
@@ -84,6 +84,23 @@ function report(
   effects.push(...onScrubReport(state, { node: id, session: event.session }, event.report, now));
   return [...effects, ...settleAttachments(state, now)];
 }
+
+/**
+ * After a master's failover thousands of offers and of answers about tasks that run come in one moment: they end
+ * nobody's service, and what else is due happens at the next tick.
+ */
+function mesos(
+  state: State,
+  { event }: Extract<Event, { kind: 'mesos' }>,
+  now: Now,
+): readonly Effect[] {
+  const effects = onMesosEvent(state, event, now);
+  const taskState = event.update?.status.state;
+  const isCalm = event.type === 'OFFERS' || (taskState !== undefined && CALM.has(taskState));
+  return isCalm ? effects : [...effects, ...settle(state, now)];
+}
+
+const CALM: ReadonlySet<string> = new Set(['TASK_STAGING', 'TASK_STARTING', 'TASK_RUNNING']);
 
 /** Commands see the disks as they are now, and what they change is planned for at once. */
 function command(

@@ -6,26 +6,15 @@ import type { NodeId } from '../../../shared/base/ids.ts';
 import { isApplyPaused } from '../pools/apply-state.ts';
 import type { PassReason } from '../pools/pass-reason.ts';
 import { inPriority, reasonOf } from '../pools/selection.ts';
-import type { DiskRecord, NodeRecord, PoolRecord } from '../records.ts';
+import type { NodeRecord, PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 
 /** A pool that expands waits this long for disks of its own nodes before it goes to new ones. */
 const OWN_NODES_FIRST_MS = 5_000;
 
-/** Disks that count for a pool's wishes: failed and lost ones are replaced, leaving ones leave. */
-export function isCounted(disk: DiskRecord): boolean {
-  if ((disk.unselected ?? null) !== null) return false;
-  return disk.phase !== 'failed' && disk.phase !== 'lost' && disk.phase !== 'releasing';
-}
-
 /** Counted disks of each node in a pool. */
-export function disksPerNode(state: State, pool: PoolRecord): Map<NodeId, number> {
-  const counts = new Map<NodeId, number>();
-  for (const disk of state.facts.disks.values()) {
-    if (disk.pool !== pool.name || !isCounted(disk)) continue;
-    counts.set(disk.node, (counts.get(disk.node) ?? 0) + 1);
-  }
-  return counts;
+export function disksPerNode(state: State, pool: PoolRecord): ReadonlyMap<NodeId, number> {
+  return state.facts.diskIndex.countedIn(pool.name);
 }
 
 /** Whether the pool takes disks as soon as they are offered, on this node (null: on a new one). */
