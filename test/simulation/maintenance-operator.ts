@@ -10,7 +10,9 @@ import type { SwarmOptions } from './swarm.ts';
 /** A few windows in a run whose faults go on for a minute. */
 const INTERVAL_MS = 12_000;
 const NOTICE_MS_MAX = 20_000;
-const WINDOW_MS_MAX = 30_000;
+/** Words are on their way for so long, at most. */
+const DOUBT_MS = 10_000;
+const WINDOW_MS_MAX = 120_000;
 
 export class MaintenanceOperator {
   readonly #cluster: Cluster;
@@ -24,6 +26,8 @@ export class MaintenanceOperator {
     this.#options = options;
     this.#random = cluster.random.fork('maintenance');
     cluster.mesos.maintenance.onAccepted = (host) => {
+      // A window that is over, or about to be, asks for nothing.
+      if (cluster.mesos.maintenance.endsInMs(host) < DOUBT_MS) return;
       const left = this.#replicasOn(host);
       cluster.trace.add('operator', `< maintenance of ${host} is accepted`);
       if (left > 0) onViolation(`maintenance of ${host} was accepted with ${left} replicas there`);
@@ -45,7 +49,7 @@ export class MaintenanceOperator {
     this.#cluster.clock.after(INTERVAL_MS * 2 * this.#random.fraction(), () => {
       if (!this.#isActive) return;
       if (this.#host === null) this.#announce();
-      else if (this.#random.chance(0.5)) this.#withdraw();
+      else if (this.#random.chance(0.25)) this.#withdraw();
       this.#next();
     });
   }
@@ -76,8 +80,7 @@ export class MaintenanceOperator {
     const { nodes, disks } = state.facts;
     let count = 0;
     for (const node of nodes.values()) {
-      // A window that is over, or withdrawn meanwhile, says nothing any more.
-      if (node.hostname !== host || (node.evacuation ?? null) === null) continue;
+      if (node.hostname !== host || node.admin === 'gone') continue;
       for (const disk of disks.values()) {
         if (disk.node === node.id) count += state.work.pgsOfDisk.get(disk.id)?.size ?? 0;
       }

@@ -9,6 +9,7 @@ import type { Registered } from './mesos-records.ts';
 
 interface Window {
   readonly unavailability: InverseOffer['unavailability'];
+  readonly endMs: number;
   /** Not asked before this. */
   filteredUntilMs: number;
 }
@@ -34,8 +35,10 @@ export class MesosMaintenance {
     this.#master = master;
   }
 
-  isAnnounced(hostname: string): boolean {
-    return this.#windows.has(hostname);
+  /** Until the window of the machine is over; -Infinity without one. */
+  endsInMs(hostname: string): number {
+    const window = this.#windows.get(hostname);
+    return window === undefined ? Number.NEGATIVE_INFINITY : window.endMs - this.#clock.wall();
   }
 
   announce(hostname: string, inMs: number, durationMs: number): void {
@@ -45,6 +48,7 @@ export class MesosMaintenance {
         start: { nanoseconds: `${startMs}000000` },
         duration: { nanoseconds: `${Math.round(durationMs)}000000` },
       },
+      endMs: startMs + durationMs,
       filteredUntilMs: 0,
     });
     this.#change(hostname);
