@@ -18,10 +18,10 @@ export interface PoolSettingArgs {
   readonly replicas: string | undefined;
   readonly failureDomain: string | undefined;
   readonly priority: string | undefined;
-  readonly attribute: string | readonly string[] | undefined;
+  readonly attribute: string | undefined;
   readonly kind: string | undefined;
   readonly tier: string | undefined;
-  readonly path: string | readonly string[] | undefined;
+  readonly path: string | undefined;
   readonly sizeMin: string | undefined;
   readonly sizeMax: string | undefined;
   readonly share: string | undefined;
@@ -34,15 +34,13 @@ export interface PoolSettingArgs {
 /** Texts, because `80%`, `5m` and `none` are what people type. */
 export const word = (describe: string) =>
   ({ type: 'string', requiresArg: true, describe }) as const;
-const words = (describe: string) =>
-  ({ type: 'string', array: true, requiresArg: true, describe }) as const;
 
 export function addPoolSettings<T>(one: Argv<GlobalArgs & T>) {
   return one
-    .option('attribute', words('Agents with this attribute, like rack=r1*; several; none for all'))
+    .option('attribute', word('Agents with these attributes, like rack=r1*,gen=2; none for all'))
     .option('kind', word('mount, path, root: those and no others, with commas; or any'))
     .option('tier', word('nvme, ssd, hdd: those and no others, with commas; or any'))
-    .option('path', words('Disks at this path, like "/mnt/fast-*"; several; or any'))
+    .option('path', word('Disks at these paths, like "/mnt/fast-*,/mnt/b", or any'))
     .option('size-min', word('Disks of this size at least, like 100G, or none'))
     .option('size-max', word('Disks of this size at most, like 4T, or none'))
     .option('share', word('At most this part of a PATH or root disk, like 50%, or none'))
@@ -92,7 +90,7 @@ function readSelector(args: PoolSettingArgs): Partial<PoolSelector> {
     attributes: given(args.attribute, readAttributes),
     kinds: given(args.kind, (value) => readWords('--kind', value, DISK_KINDS)),
     tiers: given(args.tier, (value) => readWords('--tier', value, DISK_TIERS)),
-    paths: given(args.path, (value) => (isAny(value) ? null : [value].flat())),
+    paths: given(args.path, (value) => (value === 'any' ? null : value.split(','))),
     sizeMinBytes: given(args.sizeMin, (value) => readSizeOrNone('--size-min', value)),
     sizeMaxBytes: given(args.sizeMax, (value) => readSizeOrNone('--size-max', value)),
     shareRatioMax: given(args.share, (value) =>
@@ -113,10 +111,6 @@ function onlyGiven(fields: Readonly<Record<string, unknown>>): Readonly<Record<s
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
-function isAny(value: string | readonly string[]): boolean {
-  return [value].flat().join() === 'any';
-}
-
 function readWords(
   option: string,
   value: string,
@@ -132,11 +126,10 @@ function readWords(
   );
 }
 
-function readAttributes(value: string | readonly string[]): Readonly<Record<string, string>> {
-  const pairs = [value].flat();
-  if (pairs.join() === 'none') return {};
+function readAttributes(value: string): Readonly<Record<string, string>> {
+  if (value === 'none') return {};
   return Object.fromEntries(
-    pairs.map((pair) => {
+    value.split(',').map((pair) => {
       const cut = pair.indexOf('=');
       if (cut < 1) throw usageError(`--attribute is "${pair}"`, 'Write it like rack=r1');
       return [pair.slice(0, cut), pair.slice(cut + 1)];

@@ -54,7 +54,7 @@ export function describeSelector(selector: PoolSelector): string {
   const parts = [
     kinds === null ? '' : `${kinds.join(' or ')} disks`,
     tiers === null ? '' : `tier ${tiers.join(' or ')}`,
-    paths === null ? '' : paths.join(' or '),
+    paths === null ? '' : describePaths(paths),
     ...Object.entries(attributes).map(([name, value]) => `${name}=${value}`),
     sizeMinBytes === null ? '' : `from ${formatBytes(sizeMinBytes)}`,
     sizeMaxBytes === null ? '' : `up to ${formatBytes(sizeMaxBytes)}`,
@@ -68,3 +68,11 @@ export function describeSelector(selector: PoolSelector): string {
   ].filter((part) => part !== '');
   return parts.length === 0 ? 'any disk but root disks' : parts.join(', ');
 }
+
+/** A long list would hide the rest. */
+function describePaths(paths: readonly string[]): string {
+  if (paths.length <= PATHS_SHOWN_MAX) return paths.join(' or ');
+  return `${paths.slice(0, PATHS_SHOWN_MAX).join(' or ')} or ${paths.length - PATHS_SHOWN_MAX} more`;
+}
+
+const PATHS_SHOWN_MAX = 2;

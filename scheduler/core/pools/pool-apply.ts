@@ -73,6 +73,9 @@ export function deletePool(state: State, name: string, now: Now): CommandResult 
 export function applyPools(state: State, document: PoolDocument | null, now: Now): CommandResult {
   const after = wantedPools(state, document);
   if (after instanceof StorageError) return failed(after);
+  const running = findApplyJob(state);
+  // Asked for again: what is asked for is under way.
+  if (running !== null && !isNews(state, after)) return { kind: 'done', id: running.id };
   const busy = whyBusy(state);
   if (busy !== null) return failed(busy);
   for (const pool of after.values()) {
@@ -81,6 +84,13 @@ export function applyPools(state: State, document: PoolDocument | null, now: Now
     if (refusal !== null) return failed(refusal);
   }
   return begin(state, after, 'an operator applied the pools', now);
+}
+
+function isNews(state: State, after: ReadonlyMap<string, PoolRecord>): boolean {
+  return [...after.values()].some((pool) => {
+    const before = state.facts.pools.find(pool.name);
+    return before === undefined || changesOf(before, pool).length > 0;
+  });
 }
 
 /** The pools as a document would have them; those of now without one. */

@@ -5,6 +5,7 @@
  */
 import { formatDisk, formatJob, formatNode, type NodeId } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
+import { ANY_DISK } from '../../../shared/model/pool-selector.ts';
 import type { PlanStepView, PlanView } from '../../../shared/model/pool-settings.ts';
 import { memberCount } from '../members.ts';
 import { placeName } from '../mesos/offer-resources.ts';
@@ -187,7 +188,8 @@ export function changesOf(before: PoolRecord, after: PoolRecord): string[] {
   };
   const { tier: _tier, attributes: _attributes, ...rest } = after;
   compare('', before, rest);
-  if (after.selector !== undefined) compare('selector.', before.selector ?? {}, after.selector);
+  if (after.selector !== undefined)
+    compare('selector.', before.selector ?? ANY_DISK, after.selector);
   return changes;
 }
 

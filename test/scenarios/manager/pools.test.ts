@@ -58,6 +58,9 @@ describe('pools: plan and apply', () => {
       'move-disk d6 default fast',
     ]);
     const job = apply(cluster, FAST);
+    expect(apply(cluster, FAST), 'asked for again').to.equal(job);
+    const other = { isWhole: false, pools: [{ name: 'slow' }] };
+    expect(cluster.refusal({ kind: 'apply-pools', document: other })).to.match(/^conflict/);
     const turns: (number | null)[] = [];
     cluster.runUntil('the pools are applied', () => {
       const { applyTurn } = cluster.state.work;

@@ -176,6 +176,40 @@ describe('cli: commands', function () {
     });
   });
 
+  it('pool create, apply FILE: options and sizes become what the manager reads', async () => {
+    const words = 'pool create fast --tier nvme,ssd --path /mnt/a-*,/mnt/b --share 50%';
+    const more = '--size-min 100G --nodes 3 --attribute rack=r1 --root-disks --piece none';
+    const created = await cistern(...words.split(' '), ...more.split(' '));
+    expect(created.code, created.stderr).to.equal(0);
+    const directory = mkdtempSync(join(tmpdir(), 'cistern-pools-'));
+    const file = join(directory, 'pools.json');
+    writeFileSync(file, '{"pools":[{"name":"default","selector":{"sizeMaxBytes":"1G"}}]}');
+    const applied = await cistern('apply', file);
+    expect(applied.stdout).to.match(/^The pools are in force; j\d+ moves the disks/);
+    expect((await cistern('plan', file)).stdout).to.equal('Nothing to change.\n');
+    writeFileSync(file, '{"pools":');
+    expect((await cistern('plan', file)).code).to.equal(2);
+    rmSync(directory, { recursive: true });
+    const selector = {
+      attributes: { rack: 'r1' },
+      tiers: ['nvme', 'ssd'],
+      paths: ['/mnt/a-*', '/mnt/b'],
+      sizeMinBytes: 100 * 1024 ** 3,
+      shareRatioMax: 0.5,
+      pieceBytes: null,
+      nodesMax: 3,
+      isRootAllowed: true,
+    };
+    const document = {
+      pools: [{ name: 'default', selector: { sizeMaxBytes: 1024 ** 3 } }],
+      isWhole: false,
+    };
+    expect(api.manager.commands).to.deep.equal([
+      { kind: 'create-pool', pool: { name: 'fast', selector } },
+      { kind: 'apply-pools', document },
+    ]);
+  });
+
   it('scrub: started for a pool, shown, stopped', async () => {
     const started = await cistern('scrub', 'start', 'default');
     expect(started.stdout).to.match(/Scrub of default has begun: j\d+\./);
