@@ -11,7 +11,7 @@ fi
 
 sh scripts/debian-packages.sh fio nbdinfo:libnbd-bin nbdcopy:libnbd-bin qemu-io:qemu-utils qemu-img:qemu-utils \
   nbdfuse:libnbd-bin qemu-nbd:qemu-utils sqlite3 ip:iproute2 fusermount3:fuse3 mkfs.ext4:e2fsprogs chromium \
-  etcd:etcd-server java:default-jre-headless /usr/share/java/zookeeper.jar:libzookeeper-java
+  openssl etcd:etcd-server java:default-jre-headless /usr/share/java/zookeeper.jar:libzookeeper-java
 
 node scripts/build.mjs --if-needed
 node node_modules/@biomejs/biome/bin/biome check .

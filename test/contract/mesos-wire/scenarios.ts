@@ -10,14 +10,14 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentSpec } from '../../../dev/mesos/agent-spec.ts';
-import type { MesosStandIn, StandInOptions } from '../../../dev/mesos/cluster.ts';
+import { MesosStandIn, type StandInOptions } from '../../../dev/mesos/cluster.ts';
 import { EXECUTOR_FILE } from '../../integration/mesos/operations.ts';
-import { startStandIn } from '../../integration/mesos/stand-in-fixture.ts';
 import { type Comparison, compareExecutor, comparePlayed } from './comparison.ts';
 import type { ExecutorLine, ExecutorReplayConfig } from './executor-replay.ts';
 import { RECORDINGS, recordedExchanges } from './recordings.ts';
@@ -57,8 +57,9 @@ export async function playScenario(
     ['/srv/cistern/', `${directory}/srv/`],
   ]);
   writeExecutor(directory, { scenario, timeScale, translations: translation.pairs });
-  const standIn = await startStandIn(recordedAgents(scenario, directory), {
+  const standIn = await MesosStandIn.start({
     directory,
+    masterPort: 0,
     timeScale,
     region: 'r1',
     zone: 'z1',
@@ -74,11 +75,14 @@ export async function playScenario(
     onStep: (entry) => options.script?.(cluster, entry),
   });
   try {
+    for (const spec of recordedAgents(scenario, directory)) await standIn.addAgent(spec);
     const played = await replay.run();
     const compared = comparePlayed(played, options);
     return [...compared, ...(await compareExecutors(directory, translation, options))];
   } finally {
     for (const pid of cluster.orphans) kill(pid, 'SIGKILL');
+    await standIn.close();
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 
