@@ -85,13 +85,16 @@ export function placementFamilies(
     const pgs: PlacementPg[] = [];
     for (let id = family.pgBase; id < family.pgBase + family.pgCount; id += 1) {
       const pg = state.facts.pgs.get(id as PgId);
-      const current = currentHolders({
-        replicas: family.replicas,
-        inSync: pg.inSync,
-        target: pg.target,
-        joinRatios: joinRatios.get(pg.id) ?? new Map(),
-        returning: returning.get(pg.id) ?? [],
-      });
+      // Nearly all are where the last plan wants them: that is where they are.
+      const current = state.work.unsettled.has(pg.id)
+        ? currentHolders({
+            replicas: family.replicas,
+            inSync: pg.inSync,
+            target: pg.target,
+            joinRatios: joinRatios.get(pg.id) ?? new Map(),
+            returning: returning.get(pg.id) ?? [],
+          })
+        : pg.target;
       pgs.push({ id: pg.id, current, bytes: state.pgBytes.get(pg.id) ?? 0 });
     }
     families.set(family, {
