@@ -53,6 +53,10 @@ async function uninstall(cli: Cli, args: UninstallArgs): Promise<undefined> {
 }
 
 async function ask(cli: Cli, plan: UninstallView): Promise<string> {
+  // Other commands go on where nobody can be asked; what this one does has no way back.
+  if (!cli.terminal.canAsk) {
+    throw failure('Nothing was done: nobody can be asked here', 'name the cluster with --yes NAME');
+  }
   cli.explain(render(cli, plan));
   const { clusterName } = plan;
   const question = `Type "${clusterName}" to destroy all its data and give everything back: `;
