@@ -11,8 +11,9 @@ import { recordEvent } from './events.ts';
 import { nextMapVersion } from './fencing.ts';
 import { describeForeign } from './foreign-data.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
+import { isNodeMapped } from './map.ts';
 import { changeMembers, familyOf, memberCount } from './members.ts';
-import { isDiskLost, isDiskServing, isNodeUp } from './node-life.ts';
+import { isDiskLost, isDiskServing, isNodeUp, observedNode } from './node-life.ts';
 import type { DiskRecord, NodeRecord, PgRecord } from './records.ts';
 import { describeNode, disksOf, setDiskPhase } from './sessions.ts';
 import type { Now, State } from './state.ts';
@@ -68,6 +69,13 @@ export function forgetNode(state: State, id: NodeId, now: Now): CommandResult {
   if (node instanceof StorageError) return { kind: 'failed', error: node };
   const disks = disksOf(state, id);
   const isUp = isNodeUp(state, node);
+  if (isInDoubt(state, node)) {
+    const text = `Cannot forget ${describeNode(node)}: this scheduler began to lead a moment ago and has not heard it yet, it may well be up; try again in some seconds`;
+    return {
+      kind: 'failed',
+      error: new StorageError('unavailable', text, { node: formatNode(id) }),
+    };
+  }
   if (isUp) {
     const refusal = whyNotForget(state, node, disks);
     if (refusal !== null) {
@@ -256,6 +264,13 @@ function renewPg(state: State, pg: PgRecord, now: Now): void {
     },
     now,
   );
+}
+
+/** A new manager knows of no session yet, and soon shuts out whoever stays silent: until then a node is not dead. */
+function isInDoubt(state: State, node: NodeRecord): boolean {
+  const { executor, lastReportAtMs } = observedNode(state, node.id);
+  const isUnheard = lastReportAtMs === Number.NEGATIVE_INFINITY && executor !== 'dead';
+  return isUnheard && isNodeMapped(node) && !node.isFenced;
 }
 
 function whyNotForget(state: State, node: NodeRecord, disks: readonly DiskRecord[]): string | null {

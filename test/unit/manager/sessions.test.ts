@@ -149,6 +149,30 @@ describe('fencing: sets of nodes that a cut-off node may still know', () => {
     expect(cluster.nowMs - startMs).to.be.at.least(OPTIONS.leaseMs + OPTIONS.leaseMarginMs);
   });
 
+  it('fencing: a new manager has not heard a node yet, it is not forgotten as if it were dead', () => {
+    const cluster = boot(3);
+    cluster.createVolume('data');
+    cluster.executor(N1).isCutOff = true;
+    cluster.restartManager();
+    cluster.step({ kind: 'tick' });
+    expect(cluster.refusal({ kind: 'forget-node', node: N1 })).to.match(
+      /^unavailable: Cannot forget n1 .*has not heard it yet/,
+    );
+    expect(isOver(cluster, N1), 'it may serve by a lease of the manager before').to.equal(false);
+    cluster.executor(N1).isCutOff = false;
+    cluster.run(3000);
+    expect(cluster.refusal({ kind: 'forget-node', node: N1 })).to.match(/it is up and holds/);
+  });
+
+  it('fencing: a new manager never hears a node, it is forgotten once it is shut out', () => {
+    const cluster = boot(3);
+    cluster.kill(N1);
+    cluster.restartManager();
+    cluster.runUntil('fence', () => cluster.state.facts.nodes.get(N1).isFenced, 30_000);
+    cluster.must({ kind: 'forget-node', node: N1 });
+    expect(cluster.state.facts.nodes.get(N1).admin).to.equal('gone');
+  });
+
   it('fencing: a third node is forgotten, it grants nobody anything', () => {
     const cluster = boot(5);
     for (const node of [2, 3, 4] as NodeId[]) cluster.kill(node);
