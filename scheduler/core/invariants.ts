@@ -7,6 +7,7 @@ import { isCounted } from './disk-index.ts';
 import { EVENTS_MAX } from './events.ts';
 import { isSettled } from './members.ts';
 import { isDiskLost } from './node-life.ts';
+import { findApplyJob } from './pools/apply-state.ts';
 import type { PgRecord } from './records.ts';
 import type { State } from './state.ts';
 
@@ -18,6 +19,7 @@ export function checkInvariants(state: State): string[] {
     ...checkIndexes(state),
     ...checkVolumes(state),
     ...checkNodes(state),
+    ...checkPools(state),
     ...checkRest(state),
   ];
 }
@@ -156,6 +158,24 @@ function checkNodes(state: State): string[] {
     if (!state.facts.nodes.has(disk.node)) broken.push(`d${disk.id} is on no node`);
     if (uuids.has(disk.uuid)) broken.push(`d${disk.id} shares identity "${disk.uuid}"`);
     uuids.add(disk.uuid);
+  }
+  return broken;
+}
+
+/** Pools and the job that changes them. */
+function checkPools(state: State): string[] {
+  const broken: string[] = [];
+  const { disks, pools } = state.facts;
+  const isApplying = findApplyJob(state) !== null;
+  for (const disk of disks.values()) {
+    if (!pools.has(disk.pool))
+      broken.push(`d${disk.id} is in pool "${disk.pool}", which is not there`);
+    if ((disk.unselected ?? null) !== null && !isApplying)
+      broken.push(`d${disk.id} is to leave its pool, and no job is at it`);
+  }
+  for (const pool of pools.values()) {
+    if (pool.isLeaving === true && !isApplying)
+      broken.push(`pool "${pool.name}" is being deleted, and no job is at it`);
   }
   return broken;
 }
