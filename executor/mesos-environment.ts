@@ -67,12 +67,20 @@ function targetOf(variables: Variables): MesosTarget {
       { field: 'MESOS_AGENT_ENDPOINT', given: endpoint },
     );
   }
-  const isTls = ['1', 'true'].includes(variables['LIBPROCESS_SSL_ENABLED'] ?? '');
-  return { origin: `${isTls ? 'https' : 'http'}://${endpoint}`, path, socketPath: null };
+  return {
+    origin: `${isTlsEnabled(variables) ? 'https' : 'http'}://${endpoint}`,
+    path,
+    socketPath: null,
+  };
+}
+
+function isTlsEnabled(variables: Variables): boolean {
+  return ['1', 'true'].includes(variables['LIBPROCESS_SSL_ENABLED'] ?? '');
 }
 
 /** The files that libprocess itself is told of, by the agent or by the operator's settings. */
 function tlsOf(variables: Variables): TlsSettings | null {
+  if (!isTlsEnabled(variables)) return null;
   const read = (name: string): string | null => {
     const path = variables[name];
     if (path === undefined || path === '') return null;
@@ -85,9 +93,16 @@ function tlsOf(variables: Variables): TlsSettings | null {
   const ca = read('LIBPROCESS_SSL_CA_FILE');
   const cert = read('LIBPROCESS_SSL_CERT_FILE');
   const key = read('LIBPROCESS_SSL_KEY_FILE');
-  if (ca === null && (cert === null || key === null)) return null;
+  const isTold = ['LIBPROCESS_SSL_VERIFY_SERVER_CERT', 'LIBPROCESS_SSL_VERIFY_CERT'].some((name) =>
+    ['1', 'true'].includes(variables[name] ?? ''),
+  );
+  // libprocess checks nothing unless told to. We check the authority as soon as one is named; never the name:
+  // agents are reached by an address, and certificates mostly name hosts.
+  const verify = ca !== null || isTold ? 'authority' : 'none';
   // A certificate without its key is of no use.
-  return cert === null || key === null ? { ca, cert: null, key: null } : { ca, cert, key };
+  return cert === null || key === null
+    ? { ca, cert: null, key: null, verify }
+    : { ca, cert, key, verify };
 }
 
 function required(variables: Variables, name: string): string {

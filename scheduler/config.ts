@@ -104,6 +104,7 @@ export function readConfig(
       },
       'master-cert-file': { type: 'string', describe: 'Our certificate (PEM) for masters' },
       'master-key-file': { type: 'string', describe: 'Its key (PEM)' },
+      'master-verify': { type: 'string', describe: 'all (default), authority or none' },
       user: { type: 'string', describe: 'Unix user of the executors' },
       host: { type: 'string', describe: 'Address to listen on' },
       'advertise-host': { type: 'string', describe: 'Host by which executors reach us' },

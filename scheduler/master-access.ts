@@ -142,7 +142,11 @@ function readTls(find: FindSetting): TlsSettings | null {
     const given = cert === null ? 'a key alone' : 'a certificate alone';
     throw invalidField('--master-cert-file and --master-key-file', given, 'both, or none');
   }
-  return ca === null && cert === null ? null : { ca, cert, key };
+  const verify = find('master-verify', 'MASTER_VERIFY') ?? 'all';
+  if (verify !== 'all' && verify !== 'authority' && verify !== 'none') {
+    throw invalidField('--master-verify (CISTERN_MASTER_VERIFY)', verify, 'all, authority, none');
+  }
+  return ca === null && cert === null && verify === 'all' ? null : { ca, cert, key, verify };
 }
 
 // ── The headers ──────────────────────────────────────────────────────────────────────────────

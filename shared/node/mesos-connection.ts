@@ -30,6 +30,8 @@ export interface TlsSettings {
   readonly ca: string | null;
   readonly cert: string | null;
   readonly key: string | null;
+  /** What of the other side's certificate is checked: authority and name, the authority alone, or nothing. */
+  readonly verify: 'all' | 'authority' | 'none';
 }
 
 export interface MesosConnectionOptions {
@@ -232,8 +234,18 @@ export class MesosConnection {
   }
 }
 
-function tlsOptions(tls: TlsSettings | null): { ca?: string; cert?: string; key?: string } {
+interface TlsOptions {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly rejectUnauthorized?: boolean;
+  readonly checkServerIdentity?: () => undefined;
+}
+
+function tlsOptions(tls: TlsSettings | null): TlsOptions {
   return {
+    ...(tls?.verify === 'none' ? { rejectUnauthorized: false } : {}),
+    ...(tls?.verify === 'authority' ? { checkServerIdentity: () => undefined } : {}),
     ...(tls === null || tls.ca === null ? {} : { ca: tls.ca }),
     ...(tls === null || tls.cert === null ? {} : { cert: tls.cert }),
     ...(tls === null || tls.key === null ? {} : { key: tls.key }),

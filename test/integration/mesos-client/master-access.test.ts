@@ -123,14 +123,14 @@ describe('mesos client: access to the master', function () {
     const url = await front(world.mesos.masterUrl);
     const basic = { kind: 'basic', principal: 'cistern', secret: 's3cret' } as const;
     for (const ca of [pem('other-ca.pem'), null]) {
-      const { ends } = connect(url, basic, { ca, cert: null, key: null });
+      const { ends } = connect(url, basic, { ca, cert: null, key: null, verify: 'all' });
       await until('refused', () => ends.length > 0);
       expect(ends[0]).to.match(/certificate|self.signed|unable to/i);
     }
     const shell = world.shell({
       masters: [url],
       authorization: basic,
-      tls: { ca: pem('ca.pem'), cert: null, key: null },
+      tls: { ca: pem('ca.pem'), cert: null, key: null, verify: 'all' },
     });
     await until('subscribed', () => shell.state.mesos.isSubscribed);
     await until('revived', () => shell.calls.some(({ type }) => type === 'REVIVE'));
@@ -142,10 +142,25 @@ describe('mesos client: access to the master', function () {
     closers.push(() => world.close());
     const url = await front(world.mesos.masterUrl, true);
     const ca = pem('ca.pem');
-    const without = connect(url, { kind: 'none' }, { ca, cert: null, key: null });
+    const without = connect(url, { kind: 'none' }, { ca, cert: null, key: null, verify: 'all' });
     await until('refused', () => without.ends.length > 0);
-    const tls = { ca, cert: pem('client.pem'), key: pem('client.key') };
+    const tls = { ca, cert: pem('client.pem'), key: pem('client.key'), verify: 'all' as const };
     const shell = world.shell({ masters: [url], tls });
+    await until('subscribed', () => shell.state.mesos.isSubscribed);
+  });
+
+  it('a certificate that does not name the master: refused, unless only its authority counts', async () => {
+    const world = await World.start();
+    closers.push(() => world.close());
+    const url = (await front(world.mesos.masterUrl)).replace('127.0.0.1', 'localhost');
+    const tls = { ca: pem('ca.pem'), cert: null, key: null };
+    const strict = connect(url, { kind: 'none' }, { ...tls, verify: 'all' });
+    await until('refused', () => strict.ends.length > 0);
+    expect(strict.ends[0]).to.match(/altnames|Hostname/i);
+    const others = { ...tls, ca: pem('other-ca.pem'), verify: 'authority' as const };
+    const wrong = connect(url, { kind: 'none' }, others);
+    await until('refused', () => wrong.ends.length > 0);
+    const shell = world.shell({ masters: [url], tls: { ...tls, verify: 'authority' } });
     await until('subscribed', () => shell.state.mesos.isSubscribed);
   });
 

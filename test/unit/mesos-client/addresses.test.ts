@@ -95,6 +95,17 @@ describe('mesos environment: of an executor', () => {
     expect(read.token).to.equal('secret');
   });
 
+  it('TLS: nothing checked as libprocess does it, until an authority or the check is asked for', () => {
+    const read = (more: Record<string, string>) =>
+      readMesosEnvironment({ ...variables, LIBPROCESS_SSL_ENABLED: '1', ...more });
+    expect(read({}).target.origin).to.equal('https://127.0.0.1:5051');
+    expect(read({}).tls?.verify).to.equal('none');
+    expect(read({ LIBPROCESS_SSL_VERIFY_CERT: 'true' }).tls?.verify).to.equal('authority');
+    expect(() => read({ LIBPROCESS_SSL_CA_FILE: '/none' })).to.throw(/LIBPROCESS_SSL_CA_FILE/);
+    const plain = { LIBPROCESS_SSL_ENABLED: '0', LIBPROCESS_SSL_CA_FILE: '/none' };
+    expect(read(plain).tls).to.equal(null);
+  });
+
   it('missing identity, bad endpoint, bad duration: the variable is named', () => {
     const read = (more: Record<string, string | undefined>) => () =>
       readMesosEnvironment({ ...variables, ...more });
