@@ -141,8 +141,12 @@ function chooseNode(state: State, command: Attach): NodeRecord | StorageError {
   );
 }
 
-/** Fewest attachments, then the lowest number. */
+/** Fewest attachments, then the lowest number; one whose maintenance is near only when there is no other. */
 function leastBusyNode(state: State): NodeRecord | null {
+  return findLeastBusy(state, false) ?? findLeastBusy(state, true);
+}
+
+function findLeastBusy(state: State, isAnyTaken: boolean): NodeRecord | null {
   const counts = new Map<NodeId, number>();
   for (const volume of state.facts.volumes.values()) {
     if (volume.attachedTo === null) continue;
@@ -151,7 +155,7 @@ function leastBusyNode(state: State): NodeRecord | null {
   let best: NodeRecord | null = null;
   for (const node of state.facts.nodes.values()) {
     if (node.admin !== 'active' || !isNodeUp(state, node)) continue;
-    if (state.work.avoidedNodes.has(node.id)) continue;
+    if (!isAnyTaken && state.work.avoidedNodes.has(node.id)) continue;
     if (best !== null && (counts.get(node.id) ?? 0) >= (counts.get(best.id) ?? 0)) continue;
     best = node;
   }

@@ -54,7 +54,7 @@ export function plan(state: State, now: Now): void {
 }
 
 /** Disks of the pool as the placement sees them: those that hold or may hold PGs. */
-export function placementDisks(state: State, pool: string): PlacementDisk[] {
+export function placementDisks(state: State, pool: string): readonly PlacementDisk[] {
   const disks: PlacementDisk[] = [];
   for (const disk of state.facts.disks.values()) {
     if (disk.pool !== pool) continue;
@@ -65,11 +65,28 @@ export function placementDisks(state: State, pool: string): PlacementDisk[] {
       node: disk.node,
       zone: state.facts.nodes.find(disk.node)?.zone ?? null,
       weight: disk.sizeBytes,
-      isUsable: (use === 'serving' || use === 'away') && !state.work.avoidedNodes.has(disk.node),
+      isUsable: use === 'serving' || use === 'away',
       isLeaving: use === 'leaving',
     });
   }
-  return disks;
+  return avoidNodes(state, pool, disks);
+}
+
+/** Nodes whose maintenance is near get nothing new, unless only they are left: redundancy comes first. */
+function avoidNodes(
+  state: State,
+  pool: string,
+  disks: readonly PlacementDisk[],
+): readonly PlacementDisk[] {
+  const { avoidedNodes } = state.work;
+  if (avoidedNodes.size === 0) return disks;
+  let replicas = 0;
+  for (const family of state.facts.families.values()) {
+    if (family.pool === pool) replicas = Math.max(replicas, family.replicas);
+  }
+  const others = disks.filter(({ isUsable, node }) => isUsable && !avoidedNodes.has(node));
+  if (new Set(others.map(({ node }) => node)).size < replicas) return disks;
+  return disks.map((disk) => (avoidedNodes.has(disk.node) ? { ...disk, isUsable: false } : disk));
 }
 
 /** The pool's families as the placement sees them. */

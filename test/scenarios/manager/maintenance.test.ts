@@ -127,6 +127,21 @@ describe('maintenance: a window that Mesos announces', () => {
     expect(JSON.stringify(explained(cluster, `n${node}`))).to.match(/still to move/);
   });
 
+  it('windows near on all nodes that are left: lost redundancy is restored there all the same', () => {
+    const { cluster, ids } = cleanCluster(3);
+    const [lost = 1 as NodeId, ...others] = ids;
+    // Near enough to be avoided, too far to be evacuated.
+    for (const node of others) announce(cluster, node, 40 * MINUTE, 10 * MINUTE);
+    cluster.run(1_000);
+    expect([...cluster.state.work.avoidedNodes]).to.eql(others);
+    cluster.kill(lost);
+    cluster.run(2 * MINUTE);
+    for (const pg of cluster.state.facts.pgs.values()) expect(pg.inSync).to.have.length(2);
+    const volume = cluster.createVolume('w');
+    cluster.send({ kind: 'attach-volume', volume, node: null, isForced: false });
+    expect(cluster.state.facts.volumes.get(volume).attachedTo).to.be.oneOf(others);
+  });
+
   it('an evacuation cannot be cancelled here, and volumes are not attached there', () => {
     const { cluster, ids } = cleanCluster(3);
     const [node = 1 as NodeId] = ids;
