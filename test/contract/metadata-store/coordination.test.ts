@@ -22,6 +22,8 @@ import { CANDIDATE, codeOf, describeStore, noise } from './store-suite.ts';
 
 /** Sessions of the tests in which a leader of the service dies: it takes a second or two to have another. */
 const LONG_SESSION_MS = 8_000;
+/** Of the test that waits for its end, and for that of the next one. */
+const AWAY_SESSION_MS = 2_000;
 
 for (const service of SERVICES) {
   describe(`metadata store on real servers: ${service.name}`, function () {
@@ -182,7 +184,7 @@ function describeSessions(service: Service, servers: () => Servers): void {
 
   it('store away and back: the leader steps down by itself, and leads again with all facts', async () => {
     const path = freshPath();
-    const store = openStore(service, servers(), { path, sessionMs: SESSION_MS });
+    const store = openStore(service, servers(), { path, sessionMs: AWAY_SESSION_MS });
     const { lost, term } = await store.campaign(CANDIDATE);
     const { revision } = await store.load();
     const next = await store.commit([{ key: 'a', value: '1' }], revision);
