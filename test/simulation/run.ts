@@ -3,6 +3,7 @@
  * to become whole, make progress, and be found consistent to the last byte.
  */
 import { describeError } from '../../shared/base/errors.ts';
+import { MiB } from '../../shared/base/units.ts';
 import { Administrator } from './administrator.ts';
 import { Cluster } from './cluster.ts';
 import { DiskInspection, findResidue } from './disk-inspection.ts';
@@ -40,6 +41,9 @@ export interface RunHooks {
 const BOOT_MS_MAX = 60_000;
 /** After the last fault: leases, relaunches with their waits (up to a minute), rebuild, agents back. */
 const HEAL_MS_MAX = 400_000;
+/** With a copying budget below this a rebuild and a scrub after it take minutes more. */
+const SMALL_BUDGET = 4 * MiB;
+const SLOW_HEAL_MS_MAX = 3 * HEAL_MS_MAX;
 /** Longer than a lost session, or a delayed word of Mesos, stays unnoticed. */
 const CALM_MS = 5_000;
 const PROGRESS_MS_MAX = 60_000;
@@ -166,11 +170,13 @@ class Run {
     this.#scrubs.stop();
     this.#maintenance.stop();
     for (const client of this.#administrator.clients.values()) client.slowDown();
-    await this.#settled('the operator is done', this.#administrator.stop(), HEAL_MS_MAX);
+    const { resyncBytesPerSecond } = this.#options.cluster;
+    const healMsMax = resyncBytesPerSecond < SMALL_BUDGET ? SLOW_HEAL_MS_MAX : HEAL_MS_MAX;
+    await this.#settled('the operator is done', this.#administrator.stop(), healMsMax);
     // A hung disk is noticed after a while only.
     const unrest = (): string =>
       findUnrest(this.#cluster.state) || this.#faults.atlas.findUnnoticed();
-    await this.#until('the cluster is whole', this.#lasting(unrest), HEAL_MS_MAX);
+    await this.#until('the cluster is whole', this.#lasting(unrest), healMsMax);
     for (const crowded of findCrowded(this.#cluster.watch.facts)) this.#onViolation(crowded);
     const clients = [...this.#administrator.clients.values()];
     const goals = clients.map((client) => client.doneCount + PROGRESS_OPS);
