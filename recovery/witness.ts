@@ -24,8 +24,20 @@ export interface Witness {
   readonly disks: readonly DiskMemory[];
 }
 
-/** Counters of the cluster's record that move on without a new map. */
-const UNCOUNTED = new Set(['nextEvent', 'nextJob', 'votersSettledVersion', 'frameworkId']);
+/**
+ * Fields of the cluster's record that change without a new map: who said hello later has them newer beside the
+ * same map.
+ */
+const UNCOUNTED = new Set([
+  'nextEvent',
+  'nextJob',
+  'votersSettledVersion',
+  'frameworkId',
+  'removedFrameworkId',
+  'brake',
+  'upgrade',
+  'uninstall',
+]);
 
 /** The map's whole content as one text: equal for equal maps, whatever the order of their tables. */
 export function describeContent({ map, facts }: KnownMap): string {

@@ -108,6 +108,19 @@ describe('recovery: decision', () => {
     expect(factsOf(decideRecovery(witnesses, CAUTIOUS)).pgs.get(PG).epoch).to.equal(1005);
   });
 
+  it('what the cluster records without a new map differs, with who said hello when: no two contents', () => {
+    const later = (fields: object): KnownMap => {
+      const map = known();
+      const facts = new Map(map.facts).set('cluster', JSON.stringify({ ...CLUSTER, ...fields }));
+      return { ...map, facts, writtenAtMs: 2_000 };
+    };
+    const brake = { sinceMs: 1, reason: 'three of seven nodes are away', isReleased: false };
+    for (const fields of [{ brake }, { upgrade: { phase: 'paused' } }, { uninstall: null }]) {
+      const witnesses = [witness(1, known()), witness(2, later(fields)), witness(3, known())];
+      expect(factsOf(decideRecovery(witnesses, CAUTIOUS)).cluster).to.deep.include(fields);
+    }
+  });
+
   it('two clusters, two histories, two contents, nothing at all: refused with the reason', () => {
     const other = witness(3, null);
     const foreign = { ...other, clusterId: 'd' };
