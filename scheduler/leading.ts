@@ -16,7 +16,7 @@ import { createCapacityHook } from './capacity-hook.ts';
 import type { Config } from './config.ts';
 import { type ControlServer, serveControl } from './control.ts';
 import { createState } from './core/bootstrap.ts';
-import { mesosSubscription } from './core/mesos/framework.ts';
+import { mesosSubscription, renewFramework } from './core/mesos/framework.ts';
 import { ADOPT_COMMAND, findLostStore } from './core/mesos/lost-store.ts';
 import { whyUninstalled } from './core/uninstall.ts';
 import { managerOptions } from './manager-options.ts';
@@ -88,12 +88,12 @@ export async function lead(modules: LeadingModules): Promise<Leading> {
       : { capacityHook: createCapacityHook(config.capacityHook, log) }),
     onAbdicated: (reason, isPermanent) => over(reason, isPermanent),
   });
-  if (config.isNewFramework && scheduler.state.facts.cluster.frameworkId !== null) {
+  if (config.isNewFramework && renewFramework(state)) {
     // The operator's word after Mesos removed the framework: volumes are found by their labels.
-    log('warn', 'Subscribing as a new framework, as asked', {
-      old: scheduler.state.facts.cluster.frameworkId,
-    });
-    scheduler.state.facts.updateCluster({ frameworkId: null });
+    const { removedFrameworkId: old } = state.facts.cluster;
+    log('warn', 'Subscribing as a new framework, as asked', { old });
+  } else if (config.isNewFramework) {
+    log('info', 'The framework id stays: Mesos has not said that it was removed', {});
   }
   const schedule = scheduleScrub(config.scrubSchedule, (order) => scheduler.execute(order), log);
   const close = (): void => {

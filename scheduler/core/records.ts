@@ -15,6 +15,8 @@ export interface ClusterRecord {
   readonly name: string;
   /** Set as soon as Mesos gave it, before anything else is done with it. */
   readonly frameworkId: string | null;
+  /** The one that Mesos last said it has removed: another may take its place (framework.ts). Missing: none. */
+  readonly removedFrameworkId?: string | null;
   readonly nextNode: number;
   readonly nextDisk: number;
   readonly nextVolume: number;

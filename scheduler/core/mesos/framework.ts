@@ -55,6 +55,18 @@ export function mesosSubscription(state: State): Subscription {
   return { frameworkInfo, frameworkId: facts.cluster.frameworkId, suppressedRoles: [role] };
 }
 
+/**
+ * An operator's wish for a new framework id. It is granted only once Mesos has said that the present one is
+ * removed: the wish stays in the command line, so every scheduler that takes over has it again, and would leave the
+ * executors behind that run under the new id. Returns whether it was.
+ */
+export function renewFramework(state: State): boolean {
+  const { frameworkId, removedFrameworkId = null } = state.facts.cluster;
+  if (frameworkId === null || frameworkId !== removedFrameworkId) return false;
+  state.facts.updateCluster({ frameworkId: null });
+  return true;
+}
+
 /** Takes one event of the subscription; changes facts and `state.mesos`. */
 export function onMesosEvent(state: State, event: SchedulerEvent, now: Now): Effect[] {
   switch (event.type) {
@@ -178,6 +190,7 @@ function onError(state: State, message: string, now: Now): Effect[] {
   const isRemoved = /has been removed|completed/i.test(message);
   const uninstalled = isRemoved ? onFrameworkRemoved(state, now) : null;
   if (uninstalled !== null) return uninstalled;
+  if (isRemoved) facts.updateCluster({ removedFrameworkId: facts.cluster.frameworkId });
   const reason = isRemoved
     ? `Mesos has removed framework "${facts.cluster.frameworkId ?? ''}" (${message}). Its executors were ended; its reservations, volumes and data are still there. Start the scheduler once with --new-framework-id to take them over under a new id`
     : `Mesos refused this framework: ${message}. Check role "${state.options.role}", principal "${state.options.principal}" and user "${state.options.user}" against the master's permissions`;

@@ -15,6 +15,7 @@ import {
   onMesosDisconnected,
   onMesosEvent,
   planMesos,
+  renewFramework,
 } from '../../../scheduler/core/mesos/framework.ts';
 import type { DiskRecord } from '../../../scheduler/core/records.ts';
 import type { Now, State } from '../../../scheduler/core/state.ts';
@@ -84,7 +85,7 @@ export class Shell {
       newClusterId: CLUSTER_ID,
     };
     this.state = createState(setup, this.now);
-    if (options.isNewFramework === true) this.state.facts.updateCluster({ frameworkId: null });
+    if (options.isNewFramework === true) renewFramework(this.state);
     this.#commit();
     this.#mesos = createMesosScheduler({
       masters: options.masters,

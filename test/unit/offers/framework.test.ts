@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { changeMembers, createPg } from '../../../scheduler/core/members.ts';
-import { mesosSubscription } from '../../../scheduler/core/mesos/framework.ts';
+import { mesosSubscription, renewFramework } from '../../../scheduler/core/mesos/framework.ts';
 import { diskId, nodeId, pgId } from '../../../shared/base/ids.ts';
 import { EMPTY_REPORT } from '../../../shared/model/node-report.ts';
 import { decodeHint } from '../../../shared/model/task-data.ts';
@@ -61,6 +61,19 @@ describe('framework: subscription', () => {
       expect(scenario.tick()).to.deep.equal([]);
     });
   }
+
+  it('a new framework id is wished for by every scheduler that takes over: granted once, after the removal', () => {
+    const scenario = new Scenario([]).ready();
+    expect(renewFramework(scenario.state), 'it lives').to.equal(false);
+    scenario.event({ type: 'ERROR', error: { message: 'Framework has been removed' } });
+    scenario.restart();
+    expect(renewFramework(scenario.state)).to.equal(true);
+    expect(mesosSubscription(scenario.state).frameworkId).to.equal(null);
+    scenario.event({ type: 'SUBSCRIBED', subscribed: { framework_id: { value: 'fw-2' } } });
+    scenario.restart();
+    expect(renewFramework(scenario.state), 'executors run under the new one').to.equal(false);
+    expect(mesosSubscription(scenario.state).frameworkId).to.equal('fw-2');
+  });
 
   it('after a failover: tasks are asked about and executors told, offers wait for the answers', () => {
     const a = agent();
