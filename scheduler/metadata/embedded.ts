@@ -61,20 +61,23 @@ export function openEmbeddedStore(directory: string): MetadataStore {
   }
   const numberAt = (key: string): number => Number(database.get(key) ?? '0');
   /** The leadership of this process; null while it does not lead. */
-  let leading: { readonly term: number; end(reason: string): void } | null = null;
+  let leading: { readonly term: number; readonly lock: string; end(reason: string): void } | null =
+    null;
   return {
     async campaign({ address, aboveTerm = 0 }): Promise<Leadership> {
       if (leading !== null) {
         throw new StorageError('conflict', `Metadata store "${directory}" is led by this process`);
       }
-      takeLock(directory);
-      const term = Math.max(numberAt(TERM_KEY), aboveTerm) + 1;
-      database.transactionSync(() => {
-        database.putSync(TERM_KEY, String(term));
+      const lock = takeLock(directory);
+      // In the transaction, as below: whoever waits for its turn to write sees what was written before.
+      const term = database.transactionSync(() => {
+        const next = Math.max(numberAt(TERM_KEY), aboveTerm) + 1;
+        database.putSync(TERM_KEY, String(next));
         database.putSync(ADDRESS_KEY, address);
+        return next;
       });
       const lost = new Promise<string>((resolve) => {
-        leading = { term, end: resolve };
+        leading = { term, lock, end: resolve };
       });
       return { term, lost };
     },
@@ -93,32 +96,33 @@ export function openEmbeddedStore(directory: string): MetadataStore {
       return { revision: numberAt(REVISION_KEY), entries };
     },
     async commit(changes: readonly StoreChange[], expectedRevision: number): Promise<number> {
-      if (leading === null || leading.term !== numberAt(TERM_KEY)) {
-        throw new StorageError(
-          'conflict',
-          `Metadata store "${directory}" is not led by this process`,
-        );
-      }
-      const revision = numberAt(REVISION_KEY);
-      if (revision !== expectedRevision) {
-        throw new StorageError(
-          'conflict',
-          `Metadata store "${directory}" is at revision ${revision}, expected ${expectedRevision}`,
-          { revision, expectedRevision },
-        );
-      }
-      database.transactionSync(() => {
+      return database.transactionSync(() => {
+        if (leading === null || leading.term !== numberAt(TERM_KEY)) {
+          throw new StorageError(
+            'conflict',
+            `Metadata store "${directory}" is not led by this process`,
+          );
+        }
+        const revision = numberAt(REVISION_KEY);
+        if (revision !== expectedRevision) {
+          throw new StorageError(
+            'conflict',
+            `Metadata store "${directory}" is at revision ${revision}, expected ${expectedRevision}`,
+            { revision, expectedRevision },
+          );
+        }
         for (const change of changes) {
           if (change.value === null) database.removeSync(RECORD_PREFIX + change.key);
           else database.putSync(RECORD_PREFIX + change.key, change.value);
         }
         database.putSync(REVISION_KEY, String(revision + 1));
+        return revision + 1;
       });
-      return revision + 1;
     },
     async resign() {
       if (leading === null) return;
-      rmSync(join(directory, LOCK_FILE), { force: true });
+      // Another process may have taken it for a dead one's: two containers do not see each other's processes.
+      if (readLock(directory) === leading.lock) rmSync(join(directory, LOCK_FILE), { force: true });
       leading.end('This process resigned');
       leading = null;
     },
@@ -153,15 +157,16 @@ function prepareDirectory(directory: string): void {
   }
 }
 
-/** The lock holds the process id and its start time, so that a used-again id is not taken for it. */
-function takeLock(directory: string): void {
+/** The lock holds the process id and its start time, so that a used-again id is not taken for it. Returns what it holds. */
+function takeLock(directory: string): string {
   const path = join(directory, LOCK_FILE);
+  const content = `${process.pid} ${processStart(process.pid) ?? ''}`;
   for (let attempt = 0; attempt < 3; attempt += 1) {
     try {
       const file = openSync(path, 'wx', 0o600);
-      writeSync(file, `${process.pid} ${processStart(process.pid) ?? ''}`);
+      writeSync(file, content);
       closeSync(file);
-      return;
+      return content;
     } catch (error) {
       assert(error instanceof Error, 'openSync throws errors');
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
@@ -184,16 +189,20 @@ function takeLock(directory: string): void {
 
 /** The living process that the lock names; null when there is none. */
 function lockOwner(directory: string): number | null {
-  let text: string;
-  try {
-    text = readFileSync(join(directory, LOCK_FILE), 'utf8');
-  } catch {
-    // Nobody holds it, or it was given back this moment.
-    return null;
-  }
+  const text = readLock(directory);
+  if (text === null) return null;
   const [pidText, start] = text.split(' ');
   const pid = Number(pidText);
   return isAlive(pid, start ?? '') ? pid : null;
+}
+
+/** null: nobody holds it, or it was given back this moment. */
+function readLock(directory: string): string | null {
+  try {
+    return readFileSync(join(directory, LOCK_FILE), 'utf8');
+  } catch {
+    return null;
+  }
 }
 
 function isAlive(pid: number, start: string): boolean {

@@ -1,5 +1,7 @@
 /** The suite of metadata stores on the embedded and the simulated one, and the embedded one's directory. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -89,4 +91,40 @@ describe('metadata store: embedded, its directory', () => {
     expect(await codeOf(store.campaign(CANDIDATE))).to.equal('conflict');
     await store.close();
   });
+
+  it('lock that another process has taken over: not removed by the one before', async () => {
+    const store = openEmbeddedStore(directory);
+    await store.campaign(CANDIDATE);
+    writeFileSync(join(directory, 'leader.pid'), '1 ');
+    await store.close();
+    expect(readFileSync(join(directory, 'leader.pid'), 'utf8')).to.equal('1 ');
+  });
+
+  it('another process takes the lead between the look at the term and the write: refused', async () => {
+    const store = openEmbeddedStore(directory);
+    await store.campaign(CANDIDATE);
+    const other = spawn(process.execPath, ['--input-type=module', '-e', USURPER], {
+      env: { ...process.env, LMDB: import.meta.resolve('lmdb'), DIRECTORY: directory },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    // It holds the write transaction, in which the term is another already, for a moment longer.
+    await once(other.stdout, 'data');
+    const commit = store.commit([{ key: 'a', value: '1' }], 0);
+    expect(await codeOf(commit)).to.equal('conflict');
+    await once(other, 'close');
+    expect((await store.load()).entries).to.deep.equal([]);
+    await store.close();
+  });
 });
+
+const USURPER = `
+  const { open } = await import(process.env.LMDB);
+  const { writeSync } = await import('node:fs');
+  const database = open({ path: process.env.DIRECTORY, encoding: 'string', mapSize: 4 * 1024 ** 3, noSubdir: false });
+  database.transactionSync(() => {
+    database.putSync('m/term', '2');
+    writeSync(1, 'held');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+  });
+  await database.close();
+`;
