@@ -49,7 +49,13 @@ function runCommand(settings: CapacityHookSettings, request: CapacityRequest): P
   const { target, deadlineMs } = settings;
   return new Promise((resolve, reject) => {
     // A group of its own: what it started ends with it.
-    const child = spawn(target, [], { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    // A hook needs its cloud's credentials, and none of ours.
+    const { CISTERN_SECRET: _secret, ...environment } = process.env;
+    const child = spawn(target, [], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      detached: true,
+      env: environment,
+    });
     const output = new BoundedText();
     const errors = new BoundedText();
     let isOver = false;

@@ -56,6 +56,17 @@ describe('capacity hook: a program', function () {
     expect(JSON.parse(readFileSync(copy, 'utf8'))).to.deep.equal(REQUEST);
   });
 
+  it('capacity hook: it looks for the secret of the framework, it is not told', async () => {
+    process.env['CISTERN_SECRET'] = 'of the framework';
+    try {
+      const script = 'echo "{\\"count\\":1,\\"message\\":\\"secret: $CISTERN_SECRET\\"}"';
+      const outcome = await ask(program('curious', script));
+      expect(outcome).to.deep.equal({ kind: 'promised', count: 1, message: 'secret:' });
+    } finally {
+      delete process.env['CISTERN_SECRET'];
+    }
+  });
+
   it('capacity hook: it fails, its words are told', async () => {
     const outcome = await ask(program('bad', 'echo "no quota left" >&2; exit 3'));
     expect(outcome.kind).to.equal('failed');
