@@ -101,6 +101,8 @@ export class NodeDataPlane implements DataPlane {
   #onUrgent: () => void = () => undefined;
   /** The last map as it is kept on the disks; null before the first. */
   #record: Uint8Array | null = null;
+  /** Of the map that each open disk had kept when it was opened. */
+  readonly #keptVersions = new Map<DiskId, number>();
   #isClosed = false;
 
   constructor(options: NodeDataPlaneOptions, modules: NodeDataPlaneModules) {
@@ -122,9 +124,11 @@ export class NodeDataPlane implements DataPlane {
         this.#parts?.server.compareMemories();
         this.#parts?.resync.refresh();
         this.#parts?.scrubber.refresh();
+        this.#noteKeptMap(disk);
         this.#keepMapOn(disk);
       },
       onRemoved: (id) => {
+        this.#keptVersions.delete(id);
         this.#parts?.server.disks.delete(id);
         this.#parts?.healer.forgetDisk(id);
         this.#parts?.scrubber.refresh();
@@ -212,9 +216,16 @@ export class NodeDataPlane implements DataPlane {
     });
   }
 
+  #noteKeptMap({ id, store }: ReplicaDisk): void {
+    const bytes = store.keptMap();
+    if (bytes !== null) this.#keptVersions.set(id, decodeDurableMap(bytes).version);
+  }
+
   #keepMapOn(disk: ReplicaDisk): void {
     const record = this.#record;
     if (record === null) return;
+    // An older store was put back: what the disk kept is what a recovery needs.
+    if ((this.#keptVersions.get(disk.id) ?? 0) > this.#map.version) return;
     disk.store.keepMap(record, (status) => {
       // A failed disk speaks for itself. The map before is still there; a quiet cluster makes no next one.
       if (status !== STATUS.noSpace) return;
@@ -245,6 +256,9 @@ export class NodeDataPlane implements DataPlane {
       badBlocks: this.#parts?.healer.reports() ?? [],
       scrubs: this.#parts?.scrubber.reports() ?? [],
       background: this.#parts?.background.usage() ?? [],
+      ...(this.#keptVersions.size === 0
+        ? {}
+        : { keptMapVersion: Math.max(...this.#keptVersions.values()) }),
     };
   }
 

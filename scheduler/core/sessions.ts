@@ -68,6 +68,16 @@ export function onReport(state: State, event: ReportEvent, now: Now): Effect[] {
     ];
   }
   const observed = observedNode(state, id);
+  const { mapVersion } = state.facts.cluster;
+  if ((report.keptMapVersion ?? 0) > mapVersion) {
+    // It said hello before it had opened its disks, with no map of its own.
+    state.work.nodeOfSession.delete(session);
+    observed.session = null;
+    observed.awaySinceMs ??= now.ms;
+    return [
+      { kind: 'refuse', session, reason: olderStore(report.keptMapVersion ?? 0, mapVersion) },
+    ];
+  }
   const previous = observed.report;
   // What volumes have stored is in the book: a large cluster has too much of it to keep it twice.
   observed.report = { ...report, volumeUsage: [] };
@@ -165,7 +175,7 @@ function findNode(state: State, hello: NodeHello): NodeRecord | string {
   }
   const { mapVersion } = state.facts.cluster;
   if (hello.mapVersion > mapVersion) {
-    return `node has applied map ${hello.mapVersion}, the metadata store is at ${mapVersion}: an older store was put back; bring back the newest`;
+    return olderStore(hello.mapVersion, mapVersion);
   }
   let forgotten: NodeRecord | null = null;
   for (const node of state.facts.nodes.values()) {
@@ -178,6 +188,10 @@ function findNode(state: State, hello: NodeHello): NodeRecord | string {
   }
   if (forgotten !== null) return `${formatNode(forgotten.id)} was forgotten by an operator`;
   return `agent "${hello.agentId}" is not a node of this cluster`;
+}
+
+function olderStore(seen: number, mapVersion: number): string {
+  return `node has applied map ${seen}, the metadata store is at ${mapVersion}: an older store was put back; bring back the newest`;
 }
 
 function registerAddresses(state: State, node: NodeRecord, hello: NodeHello, now: Now): void {

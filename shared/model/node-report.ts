@@ -242,4 +242,6 @@ export interface NodeReport {
    * means: perhaps just now. The executor adds it, the data plane says 0.
    */
   readonly grantAgeMs: number;
+  /** Version of the newest map that the open disks kept from an earlier run; absent: they kept none. */
+  readonly keptMapVersion?: number;
 }

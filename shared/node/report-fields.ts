@@ -77,7 +77,13 @@ export function readReport(fields: Fields): NodeReport {
     scrubs: atMost(fields, 'scrubs', SCRUB_ORDERS_MAX, readScrubReport),
     background: atMost(fields, 'background', BACKGROUND_CLASSES.length, readBackground),
     grantAgeMs: size(fields, 'grantAgeMs'),
+    ...readKeptVersion(fields),
   };
+}
+
+function readKeptVersion(fields: Fields): Pick<NodeReport, 'keptMapVersion'> {
+  const keptMapVersion = size(fields, 'keptMapVersion');
+  return keptMapVersion === 0 ? {} : { keptMapVersion };
 }
 
 function readVolumeRange(fields: Fields): Pick<NodeReport, 'volumeFrom' | 'volumeBelow'> {

@@ -112,6 +112,7 @@ const REPORT: NodeMessage = {
       },
     ],
     grantAgeMs: 4_711,
+    keptMapVersion: 66,
     badBlocks: [
       {
         disk: diskId(1),

@@ -76,6 +76,23 @@ describe('sessions: leases', () => {
     expect(report(cluster, version)).to.deep.equal(['lease']);
   });
 
+  it('sessions: a restarted node whose disks kept a newer map than the store has, refused without a lease', () => {
+    const cluster = boot(3);
+    say(cluster, { mapVersion: 0 });
+    const { mapVersion } = cluster.state.facts.cluster;
+    const tell = (keptMapVersion: number): string => {
+      const whole = { ...cluster.executor(N1).report(), mapVersion, keptMapVersion };
+      const event = { kind: 'node-report', session: 'x', sequence: 5, report: whole } as const;
+      return step(cluster.state, event, cluster.now())
+        .map((effect) => (effect.kind === 'refuse' ? effect.reason : effect.kind))
+        .join();
+    };
+    expect(tell(mapVersion)).to.equal('lease');
+    expect(tell(mapVersion + 1)).to.match(/an older store was put back/);
+    expect(cluster.state.nodes.get(N1)?.session).to.equal(null);
+    expect(tell(mapVersion), 'of that session nothing counts any more').to.equal('close-session');
+  });
+
   it('sessions: a fenced node with an old map, it stays fenced', () => {
     const cluster = boot(3);
     cluster.kill(N1);
