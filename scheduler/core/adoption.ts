@@ -6,10 +6,18 @@
  *                                                           └─ d4 not known any more ─────▶ discarded, once all
  *                                                                                           redundancy is whole
  *
- * One identity is never in two places: d4 moves only when it is certain that nobody serves it where it was. What
+ * One identity is never in two places: d4 moves only when it is certain that nobody serves it where it was. When too
+ * many nodes are gone for leases to run out for certain, that is an operator's word (`forget-node`). What
  * the store holds is worth what its stamps say: d4 catches up like any disk that was away.
  */
-import { type DiskId, diskId, formatDisk, formatNode, pgId } from '../../shared/base/ids.ts';
+import {
+  type DiskId,
+  diskId,
+  formatDisk,
+  formatNode,
+  type NodeId,
+  pgId,
+} from '../../shared/base/ids.ts';
 import { recordEvent } from './events.ts';
 import { memberCount } from './members.ts';
 import { isTaskOver } from './mesos/offer-release.ts';
@@ -47,6 +55,34 @@ function mayMove(state: State, owner: DiskRecord, now: Now): boolean {
   const reports = state.nodes.get(node.id)?.report?.disks ?? [];
   const isThere = reports.some(({ id, status }) => id === owner.id && status !== 'failed');
   return isNodeUp(state, node) && !isThere;
+}
+
+/**
+ * On the operator's word that a node is dead: its disks that were found elsewhere go on there, before the rest of
+ * it counts as lost. Returns why that cannot be done yet, and has done nothing then; null when it is done.
+ */
+export function adoptFoundOf(state: State, node: NodeId, now: Now): string | null {
+  const found = [...state.facts.disks.values()].flatMap((owner) => {
+    const claim = owner.node === node ? findClaim(state, owner) : null;
+    return claim === null ? [] : [{ claim, owner }];
+  });
+  for (const { claim, owner } of found) {
+    if (!isNamed(state, claim.id) && isTaskOver(state, claim)) continue;
+    return `the data of ${formatDisk(owner.id)} was found on ${formatNode(claim.node)} and goes on there once the task of ${formatDisk(claim.id)} has ended`;
+  }
+  for (const { claim, owner } of found) adopt(state, claim, owner, now);
+  return null;
+}
+
+/** The claim in whose directory the disk's store was found; null: it was not found elsewhere. */
+export function findClaim(state: State, owner: DiskRecord): DiskRecord | null {
+  if (owner.phase === 'releasing') return null;
+  for (const claim of state.facts.disks.values()) {
+    const { foreign = null, phase } = claim;
+    if (phase !== 'failed' || foreign?.kind !== 'other-disk') continue;
+    if (foreign.disk === owner.id && foreign.uuid === owner.uuid) return claim;
+  }
+  return null;
 }
 
 /** The claim's volume and reservation are the disk's from now on; the claim's number is never used again. */

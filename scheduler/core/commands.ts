@@ -10,7 +10,8 @@ import { readmit } from './disk-out.ts';
 import { cancelReplacement, replaceDisk } from './disk-replace.ts';
 import { endJob } from './jobs.ts';
 import { isEvacuating } from './maintenance.ts';
-import { activateDisk, activateNode, drainDisk, drainNode, forgetNode } from './nodes.ts';
+import { forgetNode } from './node-forget.ts';
+import { activateDisk, activateNode, drainDisk, drainNode } from './nodes.ts';
 import {
   applyPools,
   cancelApply,

@@ -3,10 +3,11 @@
  * something else is out of use until its directory is empty; a volume that may hold data of others is
  * kept, since Mesos deletes what is in a volume that is given back.
  */
-import { formatDisk, formatNode } from '../../shared/base/ids.ts';
+import { diskId, formatDisk, formatNode } from '../../shared/base/ids.ts';
 import type { DiskReport, ForeignFinding } from '../../shared/model/node-report.ts';
 import { recordEvent } from './events.ts';
 import { memberCount } from './members.ts';
+import { isNodeUp } from './node-life.ts';
 import { misfitOf, selectorOf, tierOf } from './pools/selection.ts';
 import type { DiskRecord } from './records.ts';
 import type { Now, State } from './state.ts';
@@ -34,7 +35,23 @@ export function describeForeign(state: State, disk: DiskRecord): string {
   if (foreign === null) return '';
   const host = state.facts.nodes.find(disk.node)?.hostname ?? formatNode(disk.node);
   const where = disk.sourceRoot ?? `the volume of ${formatDisk(disk.id)} on the root disk`;
-  return `"${where}" on ${host} holds ${WHAT[foreign.kind]} (${foreign.found}): it is left as it is; ${ADVICE[foreign.kind]}, then "cistern disk activate ${formatDisk(disk.id)}"`;
+  const what = `"${where}" on ${host} holds ${WHAT[foreign.kind]} (${foreign.found}): it is left as it is`;
+  const owner = awaitedOwner(state, disk);
+  if (owner !== null) {
+    const { id, node } = owner;
+    return `${what}; ${formatDisk(id)} goes on here as soon as nobody can serve it on ${formatNode(node)} any more: that is certain when its lease has run out, or when you know that its executor is dead and say so with "cistern node forget ${formatNode(node)}"`;
+  }
+  return `${what}; ${ADVICE[foreign.kind]}, then "cistern disk activate ${formatDisk(disk.id)}"`;
+}
+
+/** The disk of ours, last seen on another node that is out of reach now, whose store is in the directory; or null. */
+export function awaitedOwner(state: State, disk: DiskRecord): DiskRecord | null {
+  const { foreign = null } = disk;
+  if (foreign?.kind !== 'other-disk' || foreign.disk === undefined) return null;
+  const owner = state.facts.disks.find(diskId(foreign.disk));
+  if (owner === undefined || owner.uuid !== foreign.uuid || owner.node === disk.node) return null;
+  const node = state.facts.nodes.find(owner.node);
+  return node === undefined || isNodeUp(state, node) ? null : owner;
 }
 
 /** Why its volume must not be destroyed, whatever else is wanted; null: it may. */

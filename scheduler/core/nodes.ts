@@ -1,5 +1,5 @@
 /**
- * What operators do with nodes and disks: drain, activate, forget. A drain marks; the planners move the
+ * What operators do with nodes and disks: drain, activate (forget: node-forget.ts). A drain marks; the planners move the
  * data; this file sees when it is done. A drained disk is given back to Mesos, a drained node keeps its
  * empty disks until it is activated or forgotten.
  */
@@ -8,12 +8,10 @@ import { type DiskId, formatDisk, formatNode, type NodeId } from '../../shared/b
 import type { CommandResult } from './contract.ts';
 import { diskUse } from './disk-use.ts';
 import { recordEvent } from './events.ts';
-import { nextMapVersion } from './fencing.ts';
 import { describeForeign } from './foreign-data.ts';
 import { endJob, findRunningJob, startJob } from './jobs.ts';
-import { isNodeMapped } from './map.ts';
 import { changeMembers, familyOf, memberCount } from './members.ts';
-import { isDiskLost, isDiskServing, isNodeUp, observedNode } from './node-life.ts';
+import { isDiskLost, isDiskServing } from './node-life.ts';
 import type { DiskRecord, NodeRecord, PgRecord } from './records.ts';
 import { describeNode, disksOf, setDiskPhase } from './sessions.ts';
 import type { Now, State } from './state.ts';
@@ -60,46 +58,6 @@ export function activateNode(state: State, id: NodeId, now: Now): CommandResult 
   }
   const message = `${describeNode(node)} may hold data again: an operator activated it`;
   recordEvent(state, { severity: 'info', kind: 'node.activated', message, subject }, now);
-  return { kind: 'done', id: null };
-}
-
-/** The operator's word that the node never comes back; or, for an empty one, that it may go. */
-export function forgetNode(state: State, id: NodeId, now: Now): CommandResult {
-  const node = findNode(state, id);
-  if (node instanceof StorageError) return { kind: 'failed', error: node };
-  const disks = disksOf(state, id);
-  const isUp = isNodeUp(state, node);
-  if (isInDoubt(state, node)) {
-    const text = `Cannot forget ${describeNode(node)}: this scheduler began to lead a moment ago and has not heard it yet, it may well be up; try again in some seconds`;
-    return {
-      kind: 'failed',
-      error: new StorageError('unavailable', text, { node: formatNode(id) }),
-    };
-  }
-  if (isUp) {
-    const refusal = whyNotForget(state, node, disks);
-    if (refusal !== null) {
-      const text = `Cannot forget ${describeNode(node)}: it is up and ${refusal}`;
-      return {
-        kind: 'failed',
-        error: new StorageError('conflict', text, { node: formatNode(id) }),
-      };
-    }
-  }
-  for (const disk of disks) {
-    if (disk.phase === 'releasing') continue;
-    const next = isUp
-      ? ({ phase: 'releasing', error: '' } as const)
-      : ({ phase: 'lost', error: 'its node was forgotten' } as const);
-    setDiskPhase(state, disk, next, now);
-  }
-  state.facts.nodes.update(id, { admin: 'gone', removedAtVersion: nextMapVersion(state) });
-  const subject = formatNode(id);
-  const job = findRunningJob(state, 'drain', subject);
-  if (job !== null) endJob(state, job, { phase: 'cancelled' }, now);
-  const what = isUp ? 'its empty disks are given back' : 'its disks count as lost';
-  const message = `${describeNode(node)} was forgotten by an operator: ${what}`;
-  recordEvent(state, { severity: 'warning', kind: 'node.forgotten', message, subject }, now);
   return { kind: 'done', id: null };
 }
 
@@ -264,23 +222,6 @@ function renewPg(state: State, pg: PgRecord, now: Now): void {
     },
     now,
   );
-}
-
-/** A new manager knows of no session yet, and soon shuts out whoever stays silent: until then a node is not dead. */
-function isInDoubt(state: State, node: NodeRecord): boolean {
-  const { executor, lastReportAtMs } = observedNode(state, node.id);
-  const isUnheard = lastReportAtMs === Number.NEGATIVE_INFINITY && executor !== 'dead';
-  return isUnheard && isNodeMapped(node) && !node.isFenced;
-}
-
-function whyNotForget(state: State, node: NodeRecord, disks: readonly DiskRecord[]): string | null {
-  const { movesTotal } = heldBy(state, disks);
-  if (movesTotal > 0) return `holds ${movesTotal} replicas; drain it first`;
-  for (const volume of state.facts.volumes.values()) {
-    if (volume.attachedTo !== node.id) continue;
-    return `volume "${volume.name}" is attached there; detach it first`;
-  }
-  return null;
 }
 
 export function heldBy(

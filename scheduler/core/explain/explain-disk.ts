@@ -4,7 +4,7 @@ import { formatBytes, formatDuration } from '../../../shared/base/units.ts';
 import type { DiskView } from '../../../shared/model/api-views.ts';
 import { isBraked } from '../brake.ts';
 import { diskUse, rebuildWaitMs } from '../disk-use.ts';
-import { describeForeign } from '../foreign-data.ts';
+import { awaitedOwner, describeForeign } from '../foreign-data.ts';
 import { GROW_MS_MAX, isGrowing } from '../growth.ts';
 import { isEmpty, isEvacuating } from '../maintenance.ts';
 import { memberCount } from '../members.ts';
@@ -290,6 +290,19 @@ function explainFailed(subject: DiskSubject): Explained {
 
 function explainForeign(subject: DiskSubject): Explained {
   const { scene, disk } = subject;
+  const owner = awaitedOwner(scene.state, disk);
+  if (owner !== null) {
+    const name = formatDisk(owner.id);
+    return {
+      severity: 'degraded',
+      message: `${describe(subject)} holds the data of ${name}: ${describeForeign(scene.state, disk)}`,
+      causes: [],
+      next: `${name} goes on here with its data once it is certain that ${formatNode(owner.node)} does not serve it`,
+      ...open(`it waits until the lease of ${formatNode(owner.node)} has certainly run out`),
+      action: `When you know that the executor of ${formatNode(owner.node)} is dead, forget that node: what was found here is not lost with it`,
+      command: `cistern node forget ${formatNode(owner.node)}`,
+    };
+  }
   return {
     severity: 'degraded',
     message: `${describe(subject)} cannot be used: ${describeForeign(scene.state, disk)}`,

@@ -1,7 +1,9 @@
 // Who a node and a disk are, after reboots, wiped work directories and moved disks (MESOS 3.5).
 import { expect } from 'chai';
 import { superviseAdoption } from '../../../scheduler/core/adoption.ts';
+import { describeForeign } from '../../../scheduler/core/foreign-data.ts';
 import { createPg } from '../../../scheduler/core/members.ts';
+import { forgetNode } from '../../../scheduler/core/node-forget.ts';
 import { observedNode } from '../../../scheduler/core/node-life.ts';
 import type { DiskRecord } from '../../../scheduler/core/records.ts';
 import { type DiskId, diskId, pgId } from '../../../shared/base/ids.ts';
@@ -121,10 +123,43 @@ describe('identity of disks', () => {
     foundStore(scenario, 2, 1, find(scenario, 1)?.uuid ?? '');
     adoptIn(scenario);
     expect([find(scenario, 1)?.node, find(scenario, 2)?.phase]).to.deep.equal([1, 'failed']);
+    const claim = find(scenario, 2);
+    expect(claim && describeForeign(scenario.state, claim), 'nobody is told to empty it')
+      .to.match(/d1 goes on here .*"cistern node forget n1"$/)
+      .and.not.contain('by hand');
     scenario.state.facts.disks.update(diskId(1), { phase: 'serving' });
     observedNode(scenario.state, scenario.node().id).executor = 'dead';
     adoptIn(scenario);
     expect(find(scenario, 1)?.node, 'a disk that serves').to.equal(1);
+  });
+
+  it('its old node is forgotten: what was found elsewhere goes on there and is not lost', () => {
+    const { scenario, a } = moved();
+    const old = scenario.node().id;
+    foundStore(scenario, 2, 1, find(scenario, 1)?.uuid ?? '');
+    const result = forgetNode(scenario.state, old, scenario.now);
+    expect(result.kind).to.equal('done');
+    expect(find(scenario, 1)).to.deep.include({ node: 2, sourceRoot: '/mnt/b', phase: 'down' });
+    expect(find(scenario, 2)).to.equal(undefined);
+    expect(scenario.state.facts.pgs.get(pgId(0)).inSync, 'the last copy').to.deep.equal([1]);
+    expect(scenario.eventKinds()).to.include.members(['disk.adopted', 'node.forgotten']);
+    expect(a.tasks.size, 'nothing of the old node is touched').to.equal(1);
+  });
+
+  it('its old node is forgotten before the claim has let go: refused, and nothing is lost', () => {
+    const { scenario, b } = moved();
+    scenario.update(find(scenario, 2)?.taskId ?? '', 'TASK_RUNNING', {
+      agent_id: { value: b.agentId },
+    });
+    const uuid = find(scenario, 1)?.uuid ?? '';
+    const foreign = { kind: 'other-disk', found: 'disk d1', disk: 1, uuid } as const;
+    scenario.state.facts.disks.update(diskId(2), { phase: 'failed', foreign });
+    const result = forgetNode(scenario.state, scenario.node().id, scenario.now);
+    expect(result.kind === 'failed' ? result.error.message : result.kind).to.match(
+      /^Cannot forget n1.* yet: the data of d1 was found on n2 .* once the task of d2 has ended$/,
+    );
+    expect(find(scenario, 1)).to.deep.include({ node: 1, phase: 'down' });
+    expect(scenario.node().admin).to.equal('active');
   });
 
   it('another uuid under the same number: nobody of ours, left alone', () => {
