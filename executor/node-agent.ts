@@ -243,7 +243,8 @@ export class NodeAgent {
       this.#link?.close(`term ${term} is below ${this.#term}`);
       return;
     }
-    this.#term = term;
+    // Who refuses us may be the scheduler of another cluster, at an address that was our manager's.
+    if (message.kind !== 'refusal') this.#term = term;
     switch (message.kind) {
       case 'welcome':
         this.#onWelcome(message);

@@ -229,6 +229,20 @@ describe('node agent', () => {
     expect(bench.plane.leaseUntilMs).to.equal(Number.NEGATIVE_INFINITY);
   });
 
+  it('term: refused by a stranger with a high one at the old address, it still follows its own manager', async () => {
+    await bench.welcome(3, 3);
+    bench.cut(bench.link, 'the leader died');
+    await bench.clock.runFor(200);
+    // The leader's port was given to the scheduler of another cluster.
+    bench.say({ kind: 'refusal', term: 500, reason: 'node belongs to cluster "c", this is "d"' });
+    await bench.clock.runFor(50);
+    bench.agent.setManager('m:2', 4);
+    expect(bench.link.address).to.equal('m:2');
+    expect(bench.link.sent[0]).to.have.nested.property('hello.term', 4);
+    bench.say({ kind: 'map', map: map(4, 11, 3) });
+    expect(bench.agent.map?.version).to.equal(11);
+  });
+
   it('term: a manager with a lower one is refused and its map not applied', async () => {
     await bench.welcome(5, 1);
     const before = bench.plane.mapVersions.length;
