@@ -162,10 +162,23 @@ export function pickMortal(
 ): SimulatedDisk | null {
   const { atlas, options, cluster } = site;
   const disks = cluster.nodes.flatMap((node) => [...node.disks.values()]);
-  const disk = pickSafe(site, disks, (one) => atlas.mayLoseDisk(one, options.replicas));
+  // When the pool is split (pool-planner.ts), the first disks of all nodes stay among themselves, and the second ones.
+  const willSplit = Number.isFinite(options.poolsAfterMs);
+  const disk = pickSafe(site, disks, (one) =>
+    atlas.mayLoseDisk(
+      one,
+      options.replicas,
+      (other) => !willSplit || lastOf(other.path) === lastOf(one.path),
+    ),
+  );
   if (disk === null || !kill(disk)) return null;
   atlas.noteDead(disk);
   return disk;
+}
+
+/** `0` of `/mnt/host3-0`. */
+function lastOf(path: string): string {
+  return path.slice(path.lastIndexOf('-') + 1);
 }
 
 /** Mostly an extent that nobody writes to at the moment: that is what rots. */

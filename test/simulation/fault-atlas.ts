@@ -128,10 +128,17 @@ export class FaultAtlas {
     return this.#standing().length === 0;
   }
 
-  mayLoseDisk(device: SimulatedDisk, replicas: number): boolean {
+  /** `mayStandIn`: whether another disk could hold what this one does; all of them when pools stay as they are. */
+  mayLoseDisk(
+    device: SimulatedDisk,
+    replicas: number,
+    mayStandIn: (other: SimulatedDisk) => boolean = () => true,
+  ): boolean {
     if (this.#dead.has(device)) return false;
     const hosts = this.#cluster.nodes.filter((node) =>
-      [...node.disks.values()].some((disk) => disk !== device && !this.#dead.has(disk)),
+      [...node.disks.values()].some(
+        (disk) => disk !== device && !this.#dead.has(disk) && mayStandIn(disk),
+      ),
     );
     if (hosts.length < replicas) return false;
     return this.#pgsOn((place) => place.device === device).every((pg) =>
