@@ -272,6 +272,8 @@ export class Agent implements AgentSide {
     this.#whenEmpty(() => {
       this.#streams.close();
       this.#streams = this.#newStreams();
+      // Nobody will acknowledge how its tasks ended: the agent that comes back has never had them.
+      this.#executors = this.#newExecutors();
       this.#id = '';
       this.#drain = undefined;
       this.#save();

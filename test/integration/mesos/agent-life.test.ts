@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import type { MesosStandIn } from '../../../dev/mesos/cluster.ts';
 import type { Offer } from '../../../shared/mesos/messages.ts';
 import { create, disk, executor, launch, reserve, task, volume } from './operations.ts';
-import { FRAMEWORK, RawScheduler, waitFor } from './raw-scheduler.ts';
+import { type Answer, FRAMEWORK, post, RawScheduler, waitFor } from './raw-scheduler.ts';
 import { agentSpec, closeStandIns, startStandIn } from './stand-in-fixture.ts';
 
 /** Subscribes and has one task with a volume running on the first agent. */
@@ -30,6 +30,13 @@ async function startTask(
   });
   await scheduler.nextUpdate('task-1', 'TASK_RUNNING');
   return { scheduler, offer, root: mount.disk?.source?.mount?.root ?? '' };
+}
+
+async function operate(standIn: MesosStandIn, call: object): Promise<Answer> {
+  const headers = { 'Content-Type': 'application/json', Accept: 'application/json' };
+  const answer = await post(`${standIn.masterUrl}/api/v1`, headers, JSON.stringify(call));
+  expect(answer.status, answer.body).to.equal(200);
+  return answer;
 }
 
 function isAlive(pid: number): boolean {
@@ -147,6 +154,34 @@ describe('stand-in: life of agents', function () {
         .find((one) => one.agent_id.value !== offer.agent_id.value),
     );
     expect(again.resources?.some((one) => one.disk?.persistence?.id === 'mv-1')).to.equal(true);
+    scheduler.close();
+  });
+
+  it('machine down and up again, no task is left of the old agent, and the new one drains', async () => {
+    const standIn = await startStandIn();
+    const { scheduler, offer } = await startTask(standIn);
+    const machines = [{ hostname: 'agent1' }];
+    const windows = [{ machine_ids: machines, unavailability: { start: { nanoseconds: 1 } } }];
+    await operate(standIn, {
+      type: 'UPDATE_MAINTENANCE_SCHEDULE',
+      update_maintenance_schedule: { schedule: { windows } },
+    });
+    await operate(standIn, { type: 'START_MAINTENANCE', start_maintenance: { machines } });
+    const lost = await scheduler.nextUpdate('task-1', 'TASK_LOST');
+    expect(lost.message).to.equal("Agent agent1 removed: Operator initiated 'Machine DOWN'");
+    await waitFor('the executor to end', () => (pidsOf(standIn).length === 0 ? true : undefined));
+    await operate(standIn, { type: 'STOP_MAINTENANCE', stop_maintenance: { machines } });
+    const again = await waitFor('the volume on a new agent', () =>
+      scheduler.events
+        .flatMap((one) => one.offers?.offers ?? [])
+        .filter((one) => one.agent_id.value !== offer.agent_id.value)
+        .find((one) => one.resources?.some((item) => item.disk?.persistence?.id === 'mv-1')),
+    );
+    expect(standIn.state().tasks).to.deep.equal([]);
+
+    await operate(standIn, { type: 'DRAIN_AGENT', drain_agent: { agent_id: again.agent_id } });
+    const { body } = await operate(standIn, { type: 'GET_AGENTS' });
+    expect(body).to.include('"state":"DRAINED"');
     scheduler.close();
   });
 
