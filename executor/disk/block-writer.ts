@@ -7,10 +7,11 @@ import { assert } from '../../shared/base/assert.ts';
 import { BLOCK_BYTES, BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
 import type { Status } from '../../shared/wire/data-protocol.ts';
 import { PRESENCE, STATUS } from '../../shared/wire/data-protocol.ts';
+import type { ChecksumRebuilder } from './checksum-rebuilder.ts';
 import { ROW } from './extent-catalog.ts';
 import { NO_SLOT } from './journal-records.ts';
 import { lostBlock } from './lost-blocks.ts';
-import { isAllData, PRESENCE_BYTES, presenceAt, runEnd } from './presence.ts';
+import { type BlockRange, isAllData, PRESENCE_BYTES, presenceAt, runEnd } from './presence.ts';
 import type { Slab } from './slab-files.ts';
 import { slotOffset } from './slab-files.ts';
 import type { StampKeeper } from './stamp-keeper.ts';
@@ -26,11 +27,6 @@ import type {
 } from './store-types.ts';
 
 /** A change of blocks of a row that is ready for it. */
-interface BlockRange {
-  readonly block: number;
-  readonly count: number;
-}
-
 /** Data for blocks, both owned until the end of the operation. */
 interface BlockData extends BlockRange {
   readonly checksums: Uint8Array;
@@ -60,10 +56,12 @@ const ZEROS = new Uint8Array(PUNCH_BLOCKS_MIN * BLOCK_BYTES);
 export class BlockWriter {
   readonly #core: StoreCore;
   readonly #stamps: StampKeeper;
+  readonly #rebuilder: ChecksumRebuilder;
 
-  constructor(core: StoreCore, stamps: StampKeeper) {
+  constructor(core: StoreCore, stamps: StampKeeper, rebuilder: ChecksumRebuilder) {
     this.#core = core;
     this.#stamps = stamps;
+    this.#rebuilder = rebuilder;
   }
 
   write(request: WriteRequest, done: Done): void {
@@ -214,7 +212,7 @@ export class BlockWriter {
       writePieces(slab, table, source, offset);
       this.#wrote(slab, source.data.length);
     } catch (error) {
-      done(this.#refuse(row, error));
+      this.#refuse(row, source, error, done);
       return;
     }
     this.#account(row, table, source, done);
@@ -248,7 +246,10 @@ export class BlockWriter {
         if (table === null) done(STATUS.diskFailed);
         else this.#account(row, table, source, done);
       } else {
-        done(this.#refuse(row, failure));
+        const waiters = holds.releaseQuietly(row, hold);
+        this.#refuse(row, source, failure, done);
+        for (const waiter of waiters) waiter();
+        return;
       }
       holds.release(row, hold);
     });
@@ -276,18 +277,22 @@ export class BlockWriter {
     });
   }
 
-  /** A full disk refuses this write alone. Blocks that it may have changed get new checksums. */
-  #refuse(row: number, error: unknown): typeof STATUS.noSpace | typeof STATUS.diskFailed {
+  /** A full disk refuses this write alone. Blocks that it may have changed get new checksums first. */
+  #refuse(row: number, { block, count }: BlockRange, error: unknown, done: Done): void {
     if (!isNoSpace(error)) {
       this.#core.failWith('Writing to a slab', error);
-      return STATUS.diskFailed;
+      done(STATUS.diskFailed);
+      return;
     }
     const { catalog } = this.#core;
     this.#core.touch(row);
-    catalog.setFlags(row, ROW.stale | ROW.changed, 0);
-    if (catalog.dataBlocks[row] === 0 && !catalog.hasFlag(row, ROW.held))
-      this.#core.releaseSlot(row);
-    return STATUS.noSpace;
+    this.#rebuilder.rebuildRange(row, { block, count }, () => {
+      if (this.#core.failure === null) {
+        if (catalog.dataBlocks[row] === 0 && !catalog.hasFlag(row, ROW.held))
+          this.#core.releaseSlot(row);
+      }
+      done(this.#core.failure === null ? STATUS.noSpace : STATUS.diskFailed);
+    });
   }
 
   // ── No data ──────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,8 @@
  * After an unclean end the checksums of extents that were being written are older than their data.
  * This computes them anew, one extent at a time and before anything else happens to it, and clears
  * what unfinished writes left in blocks that hold no data: later such bytes could be taken for data.
+ * After a write that a full disk refused half way the same is done to its blocks, and to no others: bytes
+ * elsewhere that do not fit their checksums are damage, and have to stay recognisable.
  */
 import { crc32c } from '../../shared/base/crc32c.ts';
 import { BLOCK_BYTES, BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
@@ -10,7 +12,7 @@ import { PRESENCE } from '../../shared/wire/data-protocol.ts';
 import { ROW } from './extent-catalog.ts';
 import { NO_SLOT } from './journal-records.ts';
 import { looksLost, lostChecksumOf } from './lost-blocks.ts';
-import { PRESENCE_BYTES, presenceAt } from './presence.ts';
+import { type BlockRange, PRESENCE_BYTES, presenceAt } from './presence.ts';
 import type { Hold } from './range-holds.ts';
 import { slotOffset } from './slab-files.ts';
 import type { StoreCore } from './store-core.ts';
@@ -21,6 +23,8 @@ const READING = 'Reading an extent to rebuild its checksums';
 
 interface Rebuild {
   readonly row: number;
+  /** Where it ends: a block of the extent, or the one after the last. */
+  readonly end: number;
   readonly hold: Hold;
   readonly table: Uint8Array;
   readonly buffer: Uint8Array;
@@ -38,34 +42,45 @@ export class ChecksumRebuilder {
 
   /** `done` when the row may be looked at again: rebuilt, or the store has failed. */
   rebuild(row: number, done: () => void): void {
-    const { catalog, holds } = this.#core;
+    const { holds } = this.#core;
     if (holds.mustWait(row, { block: 0, count: BLOCKS_PER_EXTENT, mode: 'write' }, done)) return;
+    this.#begin(row, { block: 0, count: BLOCKS_PER_EXTENT }, done);
+  }
+
+  /** The blocks of one refused write, on which nobody else has a hold now. `done` as above. */
+  rebuildRange(row: number, range: BlockRange, done: () => void): void {
+    this.#begin(row, range, done);
+  }
+
+  #begin(row: number, { block, count }: BlockRange, done: () => void): void {
+    const { catalog, holds, tables } = this.#core;
     const table = this.#core.tableOf(row);
     if (table === null) {
       done();
       return;
     }
-    this.#core.tables.markDirty(row);
-    const hold = holds.take(row, 0, BLOCKS_PER_EXTENT, 'write');
-    const buffer = new Uint8Array(STEP_BLOCKS * BLOCK_BYTES);
-    const state: Rebuild = { row, hold, table, buffer, residues: [], done };
+    tables.markDirty(row);
+    const hold = holds.take(row, block, count, 'write');
+    const buffer = new Uint8Array(Math.min(STEP_BLOCKS, count) * BLOCK_BYTES);
+    const state: Rebuild = { row, end: block + count, hold, table, buffer, residues: [], done };
     if (catalog.slot[row] === NO_SLOT) this.#finish(state);
-    else this.#step(state, 0);
+    else this.#step(state, block);
   }
 
   #step(state: Rebuild, block: number): void {
     const { slabs, catalog } = this.#core;
-    if (block === BLOCKS_PER_EXTENT) {
+    if (block === state.end) {
       this.#clear(state);
       return;
     }
+    const count = Math.min(STEP_BLOCKS, state.end - block);
+    const target = state.buffer.subarray(0, count * BLOCK_BYTES);
     const slot = catalog.slot[state.row] ?? 0;
     const offset = slotOffset(slot) + block * BLOCK_BYTES;
-    slabs.of(slot).file.read(state.buffer, offset, (failure) => {
+    slabs.of(slot).file.read(target, offset, (failure) => {
       if (failure === null) {
-        for (let index = 0; index < STEP_BLOCKS; index += 1)
-          this.#look(state, block + index, index);
-        this.#step(state, block + STEP_BLOCKS);
+        for (let index = 0; index < count; index += 1) this.#look(state, block + index, index);
+        this.#step(state, block + count);
       } else if (failure.code === 'EIO') this.#stepByBlock(state, block, 0);
       else this.#abandon(state, READING, failure);
     });
@@ -74,8 +89,8 @@ export class ChecksumRebuilder {
   /** Blocks that cannot be read keep the checksum they had; whoever reads them gets no data. */
   #stepByBlock(state: Rebuild, first: number, index: number): void {
     const { slabs, catalog } = this.#core;
-    if (index === STEP_BLOCKS) {
-      this.#step(state, first + STEP_BLOCKS);
+    if (index === STEP_BLOCKS || first + index === state.end) {
+      this.#step(state, first + index);
       return;
     }
     const slot = catalog.slot[state.row] ?? 0;
@@ -146,7 +161,8 @@ export class ChecksumRebuilder {
   #finish(state: Rebuild): void {
     const { catalog, tables, holds } = this.#core;
     tables.markDirty(state.row);
-    catalog.setFlags(state.row, ROW.changed, ROW.stale);
+    const isWhole = state.hold.count === BLOCKS_PER_EXTENT;
+    catalog.setFlags(state.row, ROW.changed, isWhole ? ROW.stale : 0);
     const waiters = holds.releaseQuietly(state.row, state.hold);
     state.done();
     for (const waiter of waiters) waiter();

@@ -66,7 +66,7 @@ export class DiskExtentStore implements ExtentStore {
     const stamps = new StampKeeper(core, rebuilder);
     this.#checkpoint = new Checkpoint(core);
     this.#reader = new BlockReader(core, rebuilder);
-    this.#writer = new BlockWriter(core, stamps);
+    this.#writer = new BlockWriter(core, stamps, rebuilder);
     this.#cleaner = new ExtentCleaner(core, { checkpoint: this.#checkpoint, rebuilder, stamps });
     this.#healer = new ExtentHealer(core, { rebuilder, cleaner: this.#cleaner });
     this.#remover = new ExtentRemover(core);

@@ -5,6 +5,12 @@
 import { BLOCKS_PER_EXTENT } from '../../shared/base/units.ts';
 import { PRESENCE } from '../../shared/wire/data-protocol.ts';
 
+/** Blocks of one extent. */
+export interface BlockRange {
+  readonly block: number;
+  readonly count: number;
+}
+
 export const PRESENCE_BYTES = BLOCKS_PER_EXTENT / 4;
 
 export function presenceAt(map: Uint8Array, block: number): number {

@@ -92,4 +92,11 @@ export const KNOWN_SEEDS: readonly KnownSeed[] = [
     story:
       'The word on the end of an executor came seconds after a launch that relied on it, to a manager that had started in between: it took the new executor for dead. The simulated master forgot the new executor as well, which no real one does, and the disk was never launched again.',
   },
+  {
+    seed: 5000408,
+    overrides: { isShort: true },
+    name: 'a refused write makes no damage valid',
+    story:
+      'A disk lost a write, and later refused another one for lack of space. All checksums of that extent were computed anew because of the refused one: the older bytes of the lost one became data.',
+  },
 ];

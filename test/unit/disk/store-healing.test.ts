@@ -57,6 +57,25 @@ describe('extent store: healing', () => {
     expect(store.usage().checksumErrorCount, 'known').to.equal(2);
   });
 
+  it('store: a full disk refuses a write, damage to other blocks is still told', async () => {
+    const { fixture, store } = await filled();
+    fixture.disk.flipBit(slabOf(store), offsetOf(store) + 3 * BLOCK_BYTES + 7, 1);
+    for (const times of [1, 2]) {
+      fixture.disk.inject({ op: 'write', code: 'ENOSPC', name: 'slabs/', times: 1 });
+      const refused = await fixture.write(store, AT, 0, blocksOf(times, 9));
+      expect(refused).to.equal(STATUS.noSpace);
+    }
+    expect(await verified(fixture, store, 0, 3), 'as before').to.deep.equal({
+      status: STATUS.ok,
+      badBlock: -1,
+    });
+    expect(await verified(fixture, store, 3, 1)).to.deep.equal({
+      status: STATUS.checksum,
+      badBlock: 3,
+    });
+    expect(await fixture.write(store, AT, 0, blocksOf(2, 9)), 'room again').to.equal(STATUS.ok);
+  });
+
   it('store: unreadable after an unclean end, the rest gets its checksums', async () => {
     const { fixture, store } = await filled();
     await fixture.write(store, AT, 3, blocksOf(1, 6));
