@@ -2,8 +2,10 @@
  * The operator of a run: makes volumes, attaches, moves and deletes them, drains and activates nodes,
  * adds one. Commands may fail while faults are about; what he asked for before that still has to come.
  */
+import { findClaim } from '../../scheduler/core/adoption.ts';
 import { isBraked } from '../../scheduler/core/brake.ts';
 import type { Command, CommandResult } from '../../scheduler/core/contract.ts';
+import { memberCount } from '../../scheduler/core/members.ts';
 import type { NodeRecord, VolumeRecord } from '../../scheduler/core/records.ts';
 import type { State } from '../../scheduler/core/state.ts';
 import type { NodeId, VolumeId } from '../../shared/base/ids.ts';
@@ -115,7 +117,7 @@ export class Administrator {
     const { state } = this.#cluster;
     if (state === null) return;
     if (isBraked(state)) await this.#execute({ kind: 'release-brake' });
-    for (const node of replacedNodes(state)) {
+    for (const node of this.#replacedNodes(state)) {
       await this.#execute({ kind: 'forget-node', node });
     }
     for (const volume of this.clients.keys()) {
@@ -310,16 +312,26 @@ export class Administrator {
     const there = nodes.filter(({ hostname, admin }) => hostname === host && admin !== 'gone');
     return there.at(-1) ?? null;
   }
-}
 
-/** Nodes out of reach whose host has come back as another one. */
-function replacedNodes(state: State): NodeId[] {
-  const nodes = [...state.facts.nodes.values()].filter(({ admin }) => admin !== 'gone');
-  return nodes
-    .filter(({ id, isFenced, registeredAtVersion, hostname }) => {
-      // Some are replaced before they ever said hello.
-      const isAway = isFenced || registeredAtVersion === null;
-      return isAway && nodes.some((other) => other.id > id && other.hostname === hostname);
-    })
-    .map(({ id }) => id);
+  /**
+   * Nodes out of reach whose machine is another one now; or whose agent was wiped, once nothing on them is
+   * anybody's replica that has not been found under the new agent.
+   */
+  #replacedNodes(state: State): NodeId[] {
+    const nodes = [...state.facts.nodes.values()].filter(({ admin }) => admin !== 'gone');
+    return nodes
+      .filter(({ id, isFenced, registeredAtVersion, hostname, agentId }) => {
+        const machine = this.#cluster.node(hostname);
+        if (this.#cluster.mesos.agentOf(hostname)?.agentId === agentId) return false;
+        // Some are replaced before they ever said hello.
+        const isAway = isFenced || registeredAtVersion === null;
+        const isFound = [...state.facts.diskIndex.ofNode(id)].every((disk) => {
+          const isFree = memberCount(state, disk) === 0;
+          return isFree || findClaim(state, state.facts.disks.get(disk)) !== null;
+        });
+        const isOther = nodes.some((other) => other.id > id && other.hostname === hostname);
+        return isAway && isOther && (isFound || machine?.agentIds.has(agentId) !== true);
+      })
+      .map(({ id }) => id);
+  }
 }

@@ -46,6 +46,7 @@ const FAULTS: Readonly<Record<FaultKind, Fault>> = {
   'misdirected-write': disks.misdirectWrite,
   'agent-cut-off': mesos.cutOffAgent,
   'agent-renewed': mesos.renewAgent,
+  'agent-wiped': mesos.wipeAgent,
   'machine-replaced': mesos.replaceMachine,
   'mesos-disconnect': mesos.disconnect,
   'mesos-delay': mesos.delayMesos,

@@ -99,4 +99,11 @@ export const KNOWN_SEEDS: readonly KnownSeed[] = [
     story:
       'A disk lost a write, and later refused another one for lack of space. All checksums of that extent were computed anew because of the refused one: the older bytes of the lost one became data.',
   },
+  {
+    seed: 10,
+    overrides: { isShort: true, faults: ['agent-wiped'] },
+    name: 'most agents lose their work directories at once',
+    story:
+      'The stores were found under new agents, but too many nodes were gone for any of their leases to run out for certain, so no disk was adopted; and when the operator forgot the old nodes, what had been found counted as lost.',
+  },
 ];

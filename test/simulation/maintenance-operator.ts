@@ -73,14 +73,16 @@ export class MaintenanceOperator {
     this.#host = null;
   }
 
-  /** Members of groups on that host, by the facts of whoever leads; 0 while nobody does. */
+  /** Members of groups on the agent of that host, by the facts of whoever leads; 0 while nobody does. */
   #replicasOn(host: string): number {
     const { state } = this.#cluster;
     if (state === null) return 0;
     const { nodes, disks } = state.facts;
     let count = 0;
+    // The question is about an agent: what a former one had there was out of reach before.
+    const agentId = this.#cluster.mesos.agentOf(host)?.agentId;
     for (const node of nodes.values()) {
-      if (node.hostname !== host || node.admin === 'gone') continue;
+      if (node.agentId !== agentId || node.admin === 'gone') continue;
       for (const disk of disks.values()) {
         if (disk.node === node.id) count += state.work.pgsOfDisk.get(disk.id)?.size ?? 0;
       }

@@ -31,10 +31,40 @@ export const renewAgent: Fault = (site) => {
   mesos.setCutOff(host, true);
   const awayMs = random.pick([random.between(300, 6_000), random.between(10_000, 50_000)]);
   takeAway(site, [node], awayMs, () => {
-    mesos.renewAgent(host);
+    node.renewAgent(false);
     node.restorePower();
   });
   return `${host} ${isReboot ? 'with its machine ' : ''}for ${awayMs} ms`;
+};
+
+/**
+ * An agent's work directory is emptied, and with it goes every reservation and volume: it comes back under
+ * another id, and its disks are free. What lies on MOUNT disks is still there; below PATH disks nobody finds
+ * the old folders again. Mostly with a reboot. The node is away until it has its data again.
+ */
+export const wipeAgent: Fault = (site) => {
+  const { cluster, options, random, atlas } = site;
+  const isReboot = random.chance(0.6);
+  const keepsData = !options.cluster.areDisksShared;
+  const powered = cluster.nodes.filter((node) => node.isPowered);
+  const node = pickSafe(site, powered, (one) => {
+    if (!keepsData) return atlas.mayLoseNode(one, options.replicas);
+    return isReboot ? atlas.mayLosePower(one) : atlas.mayCrash(one);
+  });
+  if (node === null) return null;
+  const { host } = node;
+  if (!keepsData) atlas.noteNodeLost(node);
+  if (isReboot) {
+    atlas.notePowerLoss(node);
+    node.losePower();
+  } else node.crashExecutor();
+  cluster.mesos.setCutOff(host, true);
+  const awayMs = random.pick([random.between(300, 6_000), random.between(10_000, 50_000)]);
+  takeAway(site, [node], awayMs, () => {
+    node.renewAgent(true);
+    node.restorePower();
+  });
+  return `${host}${isReboot ? ' with its machine' : ''} for ${awayMs} ms`;
 };
 
 /**

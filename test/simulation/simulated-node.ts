@@ -60,6 +60,8 @@ const REDIAL_MAX_MS = 1_000;
 export class SimulatedNode {
   readonly host: string;
   readonly disks = new Map<string, SimulatedDisk>();
+  /** Ids of the agents that this machine, with the data it has now, has had. */
+  readonly agentIds = new Set<string>();
   readonly #options: NodeOptions;
   readonly #modules: NodeModules;
   readonly clock: MachineClock;
@@ -81,6 +83,7 @@ export class SimulatedNode {
       this.disks.set(root, this.#makeDisk(root));
     }
     modules.mesos.addAgent({ hostname: options.host, zone: options.zone }, resources, this);
+    this.#noteAgent();
   }
 
   get bootId(): string {
@@ -170,8 +173,29 @@ export class SimulatedNode {
   replaceMachine(): void {
     this.losePower();
     this.#modules.trace.add(this.host, '! the machine is replaced');
+    this.#emptyDisks();
+    this.#beginAnew(true);
+  }
+
+  /** Its agent begins anew; `isWiped`: without its work directory. What lies on MOUNT disks stays there. */
+  renewAgent(isWiped: boolean): void {
+    if (isWiped && this.#options.areDisksShared) this.#emptyDisks();
+    this.#beginAnew(isWiped);
+  }
+
+  #beginAnew(isWiped: boolean): void {
+    this.#modules.mesos.renewAgent(this.host, isWiped);
+    this.#noteAgent();
+  }
+
+  /** Volumes of former agents are not there any more. */
+  #emptyDisks(): void {
     for (const path of this.disks.keys()) this.disks.set(path, this.#makeDisk(path));
-    this.#modules.mesos.renewAgent(this.host, true);
+    this.agentIds.clear();
+  }
+
+  #noteAgent(): void {
+    this.agentIds.add(present(this.#modules.mesos.agentOf(this.host), this.host).agentId);
   }
 
   #makeDisk(path: string): SimulatedDisk {

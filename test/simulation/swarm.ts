@@ -39,6 +39,7 @@ export const FAULT_KINDS = [
   'misdirected-write',
   'agent-cut-off',
   'agent-renewed',
+  'agent-wiped',
   'machine-replaced',
   'mesos-disconnect',
   'mesos-delay',
@@ -94,7 +95,7 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
   // One generator per choice: a new choice leaves all others as they were.
   const draw = (what: string): Prng => root.fork(what);
   const faultPhaseMs = draw('phase').between(15_000, 90_000);
-  const faults = FAULT_KINDS.filter((kind) => draw(kind).chance(FAULT_CHANCE));
+  const faults = FAULT_KINDS.filter((kind) => draw(kind).chance(CHANCES[kind] ?? FAULT_CHANCE));
   return {
     seed,
     cluster: { ...drawCluster(seed, draw), areDisksShared: draw('growth').chance(GROWTH_CHANCE) },
@@ -124,6 +125,8 @@ export function drawOptions(seed: number, overrides: SwarmOverrides = {}): Swarm
 const GROWTH_CHANCE = 0.2;
 /** About a dozen kinds per seed, out of all. */
 const FAULT_CHANCE = 0.35;
+/** Work directories are lost seldom; seeds that found something before this fault was there stay as they were. */
+const CHANCES: Partial<Record<FaultKind, number>> = { 'agent-wiped': 0.1 };
 
 /** In a sixth of all runs: half of those with two disks on a node. */
 function drawPools(random: Prng, disksPerNode: number): number {
