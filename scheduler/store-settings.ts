@@ -58,8 +58,12 @@ export function readStoreSettings(
     if (isDirectoryNamed || !masters.startsWith('zk://')) {
       return { kind: 'embedded', directory: stateDirectory };
     }
-    const { servers, credentials } = readServiceAddress('master', masters, ['zk']);
-    const path = defaultPath(field, clusterName);
+    const {
+      servers,
+      credentials,
+      path: masterPath,
+    } = readServiceAddress('master', masters, ['zk']);
+    const path = defaultPath(field, clusterName, masterPath);
     return { kind: 'zookeeper', address: { scheme: 'zk', servers, credentials, path }, sessionMs };
   }
   const given = readServiceAddress(field, text, ['zk', 'etcd', 'etcds']);
@@ -72,7 +76,10 @@ export function readStoreSettings(
   return { kind: 'etcd', address, tls: readTls(read, address.scheme), sessionMs };
 }
 
-function defaultPath(field: string, clusterName: string): string {
+const USUAL_MASTER_PATH = '/mesos';
+
+/** One ensemble may serve several Mesos clusters: theirs are other places, also under the same name. */
+function defaultPath(field: string, clusterName: string, masterPath = USUAL_MASTER_PATH): string {
   if (!/^[\w.-]+$/.test(clusterName)) {
     throw invalidField(
       field,
@@ -80,7 +87,8 @@ function defaultPath(field: string, clusterName: string): string {
       `an address with a path, since the cluster's name "${clusterName}" makes none`,
     );
   }
-  return `/cistern/${clusterName}`;
+  const place = masterPath === USUAL_MASTER_PATH ? '' : masterPath;
+  return `/cistern${place}/${clusterName}`;
 }
 
 function readTls(read: StoreReader, scheme: string): StoreTls | null {

@@ -32,6 +32,11 @@ describe('store settings', () => {
     expect(storeName(given)).to.equal('zk://a:1,b:2181/cistern/prod');
   });
 
+  it('masters of another Mesos cluster in the same ensemble: a place of its own', () => {
+    const given = store({ CISTERN_MASTER: 'zk://a/other/mesos', CISTERN_NAME: 'prod' });
+    expect(storeName(given)).to.equal('zk://a:2181/cistern/other/mesos/prod');
+  });
+
   it('masters in ZooKeeper and a state directory: embedded, as said', () => {
     const environment = { CISTERN_MASTER: 'zk://a/mesos', CISTERN_STATE_DIR: '/x' };
     expect(store(environment).kind).to.equal('embedded');
