@@ -44,16 +44,14 @@ export const renewAgent: Fault = (site) => {
  */
 export const wipeAgent: Fault = (site) => {
   const { cluster, options, random, atlas } = site;
+  if (options.cluster.areDisksShared) return replaceMachine(site);
   const isReboot = random.chance(0.6);
-  const keepsData = !options.cluster.areDisksShared;
   const powered = cluster.nodes.filter((node) => node.isPowered);
-  const node = pickSafe(site, powered, (one) => {
-    if (!keepsData) return atlas.mayLoseNode(one, options.replicas);
-    return isReboot ? atlas.mayLosePower(one) : atlas.mayCrash(one);
-  });
+  const node = pickSafe(site, powered, (one) =>
+    isReboot ? atlas.mayLosePower(one) : atlas.mayCrash(one),
+  );
   if (node === null) return null;
   const { host } = node;
-  if (!keepsData) atlas.noteNodeLost(node);
   if (isReboot) {
     atlas.notePowerLoss(node);
     node.losePower();

@@ -179,7 +179,6 @@ export class SimulatedNode {
 
   /** Its agent begins anew; `isWiped`: without its work directory. What lies on MOUNT disks stays there. */
   renewAgent(isWiped: boolean): void {
-    if (isWiped && this.#options.areDisksShared) this.#emptyDisks();
     this.#beginAnew(isWiped);
   }
 
