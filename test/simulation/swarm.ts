@@ -146,7 +146,7 @@ function drawCluster(seed: number, draw: (what: string) => Prng): ClusterOptions
     diskLatencyMs: draw('latency').pick([0.1, 0.3, 2]),
     clockSkew: draw('skew').pick([0, 0, 0.005, 0.02]),
     rebuildAfterMs: draw('rebuild').pick([5_000, 20_000, 60_000]),
-    resyncBytesPerSecond: draw('resync').pick([256, 256, 256, 4, 1]) * MiB,
+    resyncBytesPerSecond: draw('resync').pick([256, 256, 256, 256, 256, 16, 4, 1]) * MiB,
     tuning: draw('tuning').pick([{}, {}, TINY_JOURNAL, TINY_CACHES]),
   };
 }

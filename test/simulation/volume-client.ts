@@ -42,7 +42,7 @@ const PATIENCE_MS = 34_300;
 /** It looks now and then. */
 const ANSWER_MS_MAX = 37_000;
 const SPOTS = 6;
-const HEALING_SLOWNESS = 4;
+const HEALING_SLOWNESS = 16;
 /** Whoever makes a request in a second or less often stays as he is: progress is asked of him, too. */
 const HEALING_THINK_MS_MAX = 800;
 /** Of one request: judging more of the smallest cells would take half of a run's time. */
