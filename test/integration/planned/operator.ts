@@ -14,6 +14,11 @@ export interface AgentMachine {
   }[];
 }
 
+interface AgentDrain {
+  readonly agent_info: { readonly id: { readonly value: string } };
+  readonly drain_info?: { readonly state: string };
+}
+
 export class MesosOperator {
   readonly #cluster: TestCluster;
 
@@ -61,6 +66,24 @@ export class MesosOperator {
   stopMaintenance(agent: string): Promise<unknown> {
     const machines = [{ hostname: agent }];
     return this.call({ type: 'STOP_MAINTENANCE', stop_maintenance: { machines } });
+  }
+
+  drain(agentId: string): Promise<unknown> {
+    return this.call({ type: 'DRAIN_AGENT', drain_agent: { agent_id: { value: agentId } } });
+  }
+
+  reactivate(agentId: string): Promise<unknown> {
+    const agent = { agent_id: { value: agentId } };
+    return this.call({ type: 'REACTIVATE_AGENT', reactivate_agent: agent });
+  }
+
+  /** `DRAINING`, `DRAINED`; null when the agent is not being drained. */
+  async drainState(agentId: string): Promise<string | null> {
+    const { get_agents: found } = (await this.call({ type: 'GET_AGENTS' })) as {
+      readonly get_agents: { readonly agents: readonly AgentDrain[] };
+    };
+    const agent = found.agents.find(({ agent_info: info }) => info.id.value === agentId);
+    return present(agent, `agent "${agentId}"`).drain_info?.state ?? null;
   }
 
   /** Answers of the frameworks to the inverse offers, by what they said. */
