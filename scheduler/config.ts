@@ -7,7 +7,7 @@ import yargs from 'yargs';
 import { invalidField } from '../shared/base/errors.ts';
 import type { LogLevel } from '../shared/ports.ts';
 import type { CapacityHookSettings } from './capacity-hook.ts';
-import { type MasterAccess, readMasterAccess } from './master-access.ts';
+import { type MasterAccess, readMasterAccess } from './mesos/access.ts';
 import { readServiceAddress, type ServiceAddress } from './service-address.ts';
 import { readStoreSettings, type StoreSettings } from './store-settings.ts';
 

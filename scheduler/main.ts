@@ -15,11 +15,11 @@ import { systemRandom } from '../shared/node/random.ts';
 import type { Log, MetadataStore } from '../shared/ports.ts';
 import { type ApiServer, startApi } from './api/server.ts';
 import { type Config, readConfig } from './config.ts';
-import { lead } from './leading.ts';
+import { lead } from './leadership/leading.ts';
+import { Standby } from './leadership/standby.ts';
 import { managerOptions } from './manager-options.ts';
 import { openStore } from './metadata/open-store.ts';
 import { createMetrics } from './metrics.ts';
-import { Standby } from './standby.ts';
 
 /** Starting again would end in the same way: for a restart policy that tells the two apart. */
 const EXIT_NEEDS_OPERATOR = 78;

@@ -1,9 +1,9 @@
 /** The operator API's view of the leading manager: its views on request, its commands into the inbox. */
 import type { ManagerPort } from './api/manager-port.ts';
 import { explainAll, explainSubject } from './core/explain/explain.ts';
+import { uninstallView } from './core/planned/uninstall.ts';
 import { planView } from './core/pools/pool-apply.ts';
 import type { Now, State } from './core/state.ts';
-import { uninstallView } from './core/uninstall.ts';
 import { agentView, agentViews } from './core/views/agent-views.ts';
 import { attachmentViews } from './core/views/attachment-views.ts';
 import { eventViews, jobViews } from './core/views/job-views.ts';

@@ -17,7 +17,7 @@ import type { MapChanges } from './core/facts.ts';
 import { buildMap, buildMapDelta, isFactKept } from './core/map.ts';
 import type { Now, State } from './core/state.ts';
 import { step } from './core/step.ts';
-import { LeadershipGuard } from './leadership-guard.ts';
+import { LeadershipGuard } from './leadership/guard.ts';
 
 /** Where Mesos calls go (an HTTP connection, or the simulated Mesos). */
 export interface MesosPort {

@@ -1,6 +1,6 @@
 /** Judges a placement by the facts: how even it is, and how much of it moved. */
 
-import { diskUse } from '../../scheduler/core/disk-use.ts';
+import { diskUse } from '../../scheduler/core/disks/disk-use.ts';
 import type { State } from '../../scheduler/core/state.ts';
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
 

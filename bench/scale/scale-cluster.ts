@@ -20,8 +20,8 @@ import type { Offer, SchedulerEvent } from '../../shared/mesos/scheduler-message
 import type { ManagerMessage } from '../../shared/model/control.ts';
 import { decodeTaskData } from '../../shared/model/task-data.ts';
 import type { StoreEntry } from '../../shared/ports.ts';
-import { SimulatedStore } from '../../test/simulation/simulated-store.ts';
-import { VirtualClock } from '../../test/simulation/virtual-clock.ts';
+import { SimulatedStore } from '../../test/simulation/ports/simulated-store.ts';
+import { VirtualClock } from '../../test/simulation/ports/virtual-clock.ts';
 import { ModelAgent, mount, scalar } from '../../test/unit/offers/agent-model.ts';
 import { DISK_BYTES, Fleet, type FleetNode } from './fleet.ts';
 import type { ScaleSizes } from './settings.ts';

@@ -4,16 +4,16 @@
  */
 import { StorageError } from '../../shared/base/errors.ts';
 import type { StoreEntry } from '../../shared/ports.ts';
+import { UsageBook } from './capacity/usage-book.ts';
 import type { ManagerOptions } from './contract.ts';
 import { recordEvent } from './events.ts';
 import { Facts } from './facts.ts';
-import { indexPg } from './members.ts';
+import { indexPg } from './members/members.ts';
 import { createMesosState } from './mesos/mesos-state.ts';
-import { observedNode } from './node-life.ts';
+import { observedNode } from './nodes/node-life.ts';
 import { restoreNotices } from './notices.ts';
 import type { ClusterRecord, PoolRecord } from './records.ts';
 import type { Now, State } from './state.ts';
-import { UsageBook } from './usage-book.ts';
 import { createWork } from './work.ts';
 
 export const DEFAULT_POOL = 'default';

@@ -17,7 +17,7 @@ import { formatNode, type NodeId } from '../../shared/base/ids.ts';
 import { formatDuration } from '../../shared/base/units.ts';
 import { recordEvent } from './events.ts';
 import { isNodeMapped } from './map.ts';
-import { isDiskLeaving, isDiskServing, isNodeUp } from './node-life.ts';
+import { isDiskLeaving, isDiskServing, isNodeUp } from './nodes/node-life.ts';
 import type { BrakeRecord, DiskRecord, NodeRecord } from './records.ts';
 import type { Now, State } from './state.ts';
 

@@ -5,13 +5,16 @@ import { type DiskId, formatJob, formatNode, type JobId } from '../../shared/bas
 import { attachVolume, detachVolume } from './attachments.ts';
 import { releaseBrake } from './brake.ts';
 import type { Command, CommandResult, Effect } from './contract.ts';
-import { decommissionNode } from './decommission.ts';
-import { readmit } from './disk-out.ts';
-import { cancelReplacement, replaceDisk } from './disk-replace.ts';
-import { endJob } from './jobs.ts';
-import { isEvacuating } from './maintenance.ts';
-import { forgetNode } from './node-forget.ts';
-import { activateDisk, activateNode, drainDisk, drainNode } from './nodes.ts';
+import { readmit } from './disks/disk-out.ts';
+import { endJob } from './jobs/jobs.ts';
+import { cancelScrub, startScrub } from './jobs/scrubs.ts';
+import { forgetNode } from './nodes/node-forget.ts';
+import { activateDisk, activateNode, drainDisk, drainNode } from './nodes/nodes.ts';
+import { decommissionNode } from './planned/decommission.ts';
+import { cancelReplacement, replaceDisk } from './planned/disk-replace.ts';
+import { isEvacuating } from './planned/maintenance.ts';
+import { isUninstalling, uninstall } from './planned/uninstall.ts';
+import { commandUpgrade } from './planned/upgrade.ts';
 import {
   applyPools,
   cancelApply,
@@ -22,10 +25,7 @@ import {
   updatePool,
 } from './pools/pool-apply.ts';
 import type { JobRecord } from './records.ts';
-import { cancelScrub, startScrub } from './scrubs.ts';
 import type { Now, State } from './state.ts';
-import { isUninstalling, uninstall } from './uninstall.ts';
-import { commandUpgrade } from './upgrade.ts';
 import { createVolume, deleteVolume, updateVolume } from './volumes.ts';
 
 /** Executes a command; the answer leaves with the commit of its facts, or later (attachments.ts). */

@@ -6,7 +6,7 @@ import { assert, present } from '../../shared/base/assert.ts';
 import { StorageError } from '../../shared/base/errors.ts';
 import type { DiskId, JobId, NodeId, PgId, VolumeId } from '../../shared/base/ids.ts';
 import type { StoreChange, StoreEntry } from '../../shared/ports.ts';
-import { DiskIndex } from './disk-index.ts';
+import { DiskIndex } from './disks/disk-index.ts';
 import type {
   ClusterRecord,
   DiskRecord,

@@ -1,6 +1,6 @@
 /** How even a pool is filled, and how little would have to move to make it even: figures, no decisions. */
 import type { DiskId } from '../../shared/base/ids.ts';
-import { diskUse } from './disk-use.ts';
+import { diskUse } from './disks/disk-use.ts';
 import type { DiskRecord } from './records.ts';
 import type { State } from './state.ts';
 

@@ -3,10 +3,10 @@
  * simulator call it after each step; it walks over everything and is no part of production.
  */
 import type { DiskId, PgId } from '../../shared/base/ids.ts';
-import { isCounted } from './disk-index.ts';
+import { isCounted } from './disks/disk-index.ts';
 import { EVENTS_MAX } from './events.ts';
-import { isSettled } from './members.ts';
-import { isDiskLost } from './node-life.ts';
+import { isSettled } from './members/members.ts';
+import { isDiskLost } from './nodes/node-life.ts';
 import { findApplyJob } from './pools/apply-state.ts';
 import type { PgRecord } from './records.ts';
 import type { State } from './state.ts';

@@ -12,7 +12,7 @@ import type {
   MapVolume,
 } from '../../shared/model/cluster-map.ts';
 import type { Facts, MapChanges } from './facts.ts';
-import { familyOf } from './members.ts';
+import { familyOf } from './members/members.ts';
 import type { DiskRecord, NodeRecord, PgRecord, VolumeRecord } from './records.ts';
 
 /** The whole map at the facts' current version. */

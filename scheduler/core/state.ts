@@ -4,10 +4,10 @@
  */
 import type { DiskId, NodeId, PgId } from '../../shared/base/ids.ts';
 import type { NodeHello, NodeReport } from '../../shared/model/node-report.ts';
+import type { UsageBook } from './capacity/usage-book.ts';
 import type { ManagerOptions } from './contract.ts';
 import type { Facts } from './facts.ts';
 import type { MesosState } from './mesos/mesos-state.ts';
-import type { UsageBook } from './usage-book.ts';
 import type { Work } from './work.ts';
 
 /** What Mesos says of the executor: `dead` is its word that the container is gone. */

@@ -9,34 +9,34 @@
  * is looked at; everything else happens at the next tick.
  */
 import { unreachable } from '../../shared/base/assert.ts';
-import { superviseAdoption } from './adoption.ts';
 import { announceManager } from './announce.ts';
 import { settleAttachments } from './attachments.ts';
 import { superviseBrake } from './brake.ts';
-import { checkFull, superviseCapacity } from './capacity.ts';
-import { onCapacityAnswer, superviseHook } from './capacity-hook.ts';
+import { checkFull, superviseCapacity } from './capacity/capacity.ts';
+import { onCapacityAnswer, superviseHook } from './capacity/capacity-hook.ts';
+import { superviseGrowth } from './capacity/growth.ts';
 import { onCommand } from './commands.ts';
 import type { Effect, Event } from './contract.ts';
-import { superviseDecommissions } from './decommission.ts';
-import { superviseDisksOut, takeDiskErrors } from './disk-out.ts';
-import { superviseReplacements } from './disk-replace.ts';
-import { watchDisks } from './disk-use.ts';
-import { superviseLeases } from './fencing.ts';
-import { superviseGrowth } from './growth.ts';
-import { followProgress } from './job-progress.ts';
-import { followMoves } from './jobs.ts';
-import { superviseMaintenance } from './maintenance.ts';
-import { onMemberReports, removeLostMembers } from './membership.ts';
+import { superviseDisksOut, takeDiskErrors } from './disks/disk-out.ts';
+import { watchDisks } from './disks/disk-use.ts';
+import { followProgress } from './jobs/job-progress.ts';
+import { followMoves } from './jobs/jobs.ts';
+import { onScrubReport, superviseScrub } from './jobs/scrubs.ts';
+import { superviseLeases } from './members/fencing.ts';
+import { onMemberReports, removeLostMembers } from './members/membership.ts';
+import { onClosed, onHello, onReport, superviseSessions } from './members/sessions.ts';
+import { settleSuspects } from './members/suspects.ts';
 import { onMesosDisconnected, onMesosEvent, planMesos } from './mesos/framework.ts';
-import { superviseDrains } from './nodes.ts';
+import { superviseAdoption } from './nodes/adoption.ts';
+import { superviseDrains } from './nodes/nodes.ts';
 import { plan } from './placement/planner.ts';
+import { superviseDecommissions } from './planned/decommission.ts';
+import { superviseReplacements } from './planned/disk-replace.ts';
+import { superviseMaintenance } from './planned/maintenance.ts';
+import { isUninstalling, superviseUninstall } from './planned/uninstall.ts';
+import { superviseUpgrade } from './planned/upgrade.ts';
 import { superviseApply } from './pools/pool-apply.ts';
-import { onScrubReport, superviseScrub } from './scrubs.ts';
-import { onClosed, onHello, onReport, superviseSessions } from './sessions.ts';
 import type { Now, State } from './state.ts';
-import { settleSuspects } from './suspects.ts';
-import { isUninstalling, superviseUninstall } from './uninstall.ts';
-import { superviseUpgrade } from './upgrade.ts';
 import { followDeletions } from './volumes.ts';
 
 /**

@@ -14,12 +14,12 @@ import {
 } from '../../shared/base/units.ts';
 import { DURABILITIES } from '../../shared/model/cluster-map.ts';
 import { DEFAULT_POOL } from './bootstrap.ts';
-import { capacityOf, countedDisks } from './capacity.ts';
+import { capacityOf, countedDisks } from './capacity/capacity.ts';
 import type { Command, CommandResult } from './contract.ts';
 import { recordEvent } from './events.ts';
-import { nextMapVersion } from './fencing.ts';
-import { endJob, findRunningJob, startJob } from './jobs.ts';
-import { isNodeUp } from './node-life.ts';
+import { endJob, findRunningJob, startJob } from './jobs/jobs.ts';
+import { nextMapVersion } from './members/fencing.ts';
+import { isNodeUp } from './nodes/node-life.ts';
 import { domainCount, ensureFamily } from './placement/families.ts';
 import type { PgFamilyRecord, PoolRecord, VolumeRecord } from './records.ts';
 import type { Now, State } from './state.ts';

@@ -29,7 +29,7 @@ export const MANAGER_MUTATIONS: readonly Mutation[] = [
     defect: 'A silent node counts as dead before its lease has run out.',
     edits: [
       {
-        file: 'scheduler/core/node-life.ts',
+        file: 'scheduler/core/nodes/node-life.ts',
         code: 'return node.isFenced && nowMs >= observed.leaseEndsAtMs;',
         replacement: 'return node.isFenced;',
       },

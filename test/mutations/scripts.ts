@@ -5,7 +5,7 @@
  */
 import type { NodeId, VolumeId } from '../../shared/base/ids.ts';
 import type { Cluster } from '../simulation/cluster.ts';
-import { SCHEDULER_HOST } from '../simulation/simulated-mesos.ts';
+import { SCHEDULER_HOST } from '../simulation/mesos/simulated-mesos.ts';
 
 export type Script = (cluster: Cluster) => void;
 

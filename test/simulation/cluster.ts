@@ -12,18 +12,18 @@ import { Scheduler } from '../../scheduler/scheduler.ts';
 import { describeError, StorageError } from '../../shared/base/errors.ts';
 import { Prng } from '../../shared/base/prng.ts';
 import { findUnexplained } from '../scenarios/manager/explained.ts';
-import { ClusterWatch } from './cluster-watch.ts';
-import { LeaderWatch } from './leader-watch.ts';
-import { MachineClock } from './machine-clock.ts';
-import { ProcessClock } from './process-clock.ts';
-import { SimulatedControl, type SimulatedControlServer } from './simulated-control.ts';
-import { type MesosSubscription, SCHEDULER_HOST, SimulatedMesos } from './simulated-mesos.ts';
-import { SimulatedNetwork } from './simulated-network.ts';
+import { ClusterWatch } from './checkers/cluster-watch.ts';
+import { LeaderWatch } from './checkers/leader-watch.ts';
+import type { HeldSpace } from './checkers/space-watch.ts';
+import { type MesosSubscription, SCHEDULER_HOST, SimulatedMesos } from './mesos/simulated-mesos.ts';
+import { MachineClock } from './ports/machine-clock.ts';
+import { ProcessClock } from './ports/process-clock.ts';
+import { SimulatedControl, type SimulatedControlServer } from './ports/simulated-control.ts';
+import { SimulatedNetwork } from './ports/simulated-network.ts';
+import { SimulatedStore } from './ports/simulated-store.ts';
+import { VirtualClock } from './ports/virtual-clock.ts';
 import { SimulatedNode } from './simulated-node.ts';
-import { SimulatedStore } from './simulated-store.ts';
-import type { HeldSpace } from './space-watch.ts';
 import { Trace } from './trace.ts';
-import { VirtualClock } from './virtual-clock.ts';
 
 export interface ClusterOptions {
   readonly seed: number | string;

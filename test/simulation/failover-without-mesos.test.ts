@@ -1,9 +1,9 @@
 /** The scheduler fails over while Mesos is out of reach: executors hear of the new one all the same. */
 import { expect } from 'chai';
-import { isNodeUp } from '../../scheduler/core/node-life.ts';
+import { isNodeUp } from '../../scheduler/core/nodes/node-life.ts';
 import type { State } from '../../scheduler/core/state.ts';
 import { Cluster } from './cluster.ts';
-import { MESOS_HOST, SCHEDULER_HOST } from './simulated-mesos.ts';
+import { MESOS_HOST, SCHEDULER_HOST } from './mesos/simulated-mesos.ts';
 import { drawOptions } from './swarm.ts';
 
 const BOOT_MS_MAX = 60_000;

@@ -4,16 +4,16 @@
  */
 import { describeError } from '../../shared/base/errors.ts';
 import { MiB } from '../../shared/base/units.ts';
-import { Administrator } from './administrator.ts';
+import { DiskInspection, findResidue } from './checkers/disk-inspection.ts';
+import { watchKeptMaps } from './checkers/kept-maps.ts';
+import { findUnrest, ManagerWatch } from './checkers/manager-watch.ts';
+import { findCrowded } from './checkers/placement-check.ts';
+import { compareReplicas, findLeaks } from './checkers/replica-comparison.ts';
 import { Cluster } from './cluster.ts';
-import { DiskInspection, findResidue } from './disk-inspection.ts';
-import { FaultDriver } from './fault-driver.ts';
-import { watchKeptMaps } from './kept-maps.ts';
-import { MaintenanceOperator } from './maintenance-operator.ts';
-import { findUnrest, ManagerWatch } from './manager-watch.ts';
-import { findCrowded } from './placement-check.ts';
-import { compareReplicas, findLeaks } from './replica-comparison.ts';
-import { ScrubOperator } from './scrub-operator.ts';
+import { FaultDriver } from './faults/fault-driver.ts';
+import { Administrator } from './people/administrator.ts';
+import { MaintenanceOperator } from './people/maintenance-operator.ts';
+import { ScrubOperator } from './people/scrub-operator.ts';
 import type { SwarmOptions } from './swarm.ts';
 
 export interface Verdict {

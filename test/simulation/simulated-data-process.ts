@@ -19,10 +19,10 @@ import type { ClusterMap, ClusterMapDelta, MapVolume } from '../../shared/model/
 import { type DiskReport, EMPTY_REPORT, type NodeReport } from '../../shared/model/node-report.ts';
 import type { ScrubOrder } from '../../shared/model/scrub.ts';
 import type { Clock, Disk } from '../../shared/ports.ts';
-import type { ClusterWatch } from './cluster-watch.ts';
-import { observeNetwork } from './observed-ports.ts';
-import { ProcessClock } from './process-clock.ts';
-import type { SimulatedNetwork } from './simulated-network.ts';
+import type { ClusterWatch } from './checkers/cluster-watch.ts';
+import { observeNetwork } from './checkers/observed-ports.ts';
+import { ProcessClock } from './ports/process-clock.ts';
+import type { SimulatedNetwork } from './ports/simulated-network.ts';
 import type { Trace } from './trace.ts';
 
 export interface DataProcessModules {

@@ -2,11 +2,11 @@
 import { expect } from 'chai';
 import { Prng } from '../../shared/base/prng.ts';
 import { DataFrame } from '../../shared/wire/data-protocol.ts';
-import { MachineClock } from './machine-clock.ts';
-import { ProcessClock } from './process-clock.ts';
-import { SimulatedNetwork } from './simulated-network.ts';
-import { SimulatedStore } from './simulated-store.ts';
-import { VirtualClock } from './virtual-clock.ts';
+import { MachineClock } from './ports/machine-clock.ts';
+import { ProcessClock } from './ports/process-clock.ts';
+import { SimulatedNetwork } from './ports/simulated-network.ts';
+import { SimulatedStore } from './ports/simulated-store.ts';
+import { VirtualClock } from './ports/virtual-clock.ts';
 
 describe('stopped process', () => {
   it('stopped process: its timers, late and in order; cancelled ones never', async () => {

@@ -6,8 +6,8 @@
 import { decideRecovery } from '../../recovery/decision.ts';
 import { readKnownMap } from '../../recovery/known-map.ts';
 import type { Witness } from '../../recovery/witness.ts';
+import { mapCodec } from './checkers/map-codec.ts';
 import type { Cluster } from './cluster.ts';
-import { mapCodec } from './map-codec.ts';
 
 /**
  * Which map a node brings along: the one in memory, or the one on its disks, up to two seconds older. The

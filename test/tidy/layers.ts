@@ -69,7 +69,7 @@ export const LAYERS: readonly LayerRule[] = [
   },
   {
     layer: 'scheduler-shell',
-    pattern: /^scheduler\/(scheduler|leadership-guard)\.ts$/,
+    pattern: /^scheduler\/(scheduler|leadership\/guard)\.ts$/,
     mayImport: [...LOGIC_BASE, 'core'],
     isAdapter: false,
   },
@@ -88,7 +88,7 @@ export const LAYERS: readonly LayerRule[] = [
   },
   {
     layer: 'scheduler-main',
-    pattern: /^scheduler\/(main|leading|standby|manager-view)[a-z-]*\.ts$/,
+    pattern: /^scheduler\/(main|manager-view|leadership\/(leading|standby))\.ts$/,
     mayImport: ['*'],
     isAdapter: true,
   },

@@ -2,12 +2,12 @@
 import { formatDisk, formatJob, formatPg } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { JobView } from '../../../shared/model/api-views.ts';
-import { stuckSinceMs } from '../job-progress.ts';
-import { moveKind } from '../jobs.ts';
-import { familyOf } from '../members.ts';
+import { stuckSinceMs } from '../jobs/job-progress.ts';
+import { moveKind } from '../jobs/jobs.ts';
+import { scrubObstacle } from '../jobs/scrubs.ts';
+import { familyOf } from '../members/members.ts';
 import type { WaitReason } from '../placement/move-plan.ts';
 import type { JobRecord } from '../records.ts';
-import { scrubObstacle } from '../scrubs.ts';
 import { explainMesos } from './explain-mesos.ts';
 import { MOVE_WAITS } from './explain-pg.ts';
 import {

@@ -1,7 +1,7 @@
 /** What Mesos has to do with it: the subscription, and what it said of tasks and agents. */
 import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
-import { findWindow } from '../maintenance.ts';
 import type { ObservedTask, TaskLife } from '../mesos/mesos-state.ts';
+import { findWindow } from '../planned/maintenance.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import {
   causedBy,

@@ -2,11 +2,11 @@
 import { formatNode } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
 import { isBraked } from '../brake.ts';
-import { rebuildWaitMs } from '../disk-use.ts';
-import { findWindow, isEmpty, isEvacuating } from '../maintenance.ts';
+import { rebuildWaitMs } from '../disks/disk-use.ts';
 import { isNodeMapped } from '../map.ts';
+import { describeNode } from '../members/sessions.ts';
+import { findWindow, isEmpty, isEvacuating } from '../planned/maintenance.ts';
 import type { NodeRecord } from '../records.ts';
-import { describeNode } from '../sessions.ts';
 import { mesosFacts, relaunchAtMs, sandboxAdvice } from './explain-mesos.ts';
 import {
   deadline,

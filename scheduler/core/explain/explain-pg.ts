@@ -9,10 +9,10 @@ import {
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { PgCounts } from '../../../shared/model/api-views.ts';
 import { isBraked } from '../brake.ts';
-import { diskUse, rebuildWaitMs } from '../disk-use.ts';
-import { familyOf, isTrusted } from '../members.ts';
-import { isDiskLost } from '../node-life.ts';
-import { addCounts, countFamily, doubtfulPgs, type PgState, pgState } from '../pg-state.ts';
+import { diskUse, rebuildWaitMs } from '../disks/disk-use.ts';
+import { familyOf, isTrusted } from '../members/members.ts';
+import { addCounts, countFamily, doubtfulPgs, type PgState, pgState } from '../members/pg-state.ts';
+import { isDiskLost } from '../nodes/node-life.ts';
 import type { WaitReason } from '../placement/move-plan.ts';
 import type { PgFamilyRecord, PgRecord } from '../records.ts';
 import { BRAKE_NEXT } from './explain-brake.ts';

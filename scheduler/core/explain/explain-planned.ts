@@ -1,11 +1,11 @@
 /** What planned work waits for: nodes that are taken out, disks that are replaced, upgrades, the uninstall. */
 import { formatDisk, formatJob, formatNode } from '../../../shared/base/ids.ts';
-import { describeDecommission } from '../decommission.ts';
-import { describeReplacement, isUnreplaced } from '../disk-replace.ts';
-import { activeUpgrade, targetOf } from '../executor-version.ts';
+import { describeDecommission } from '../planned/decommission.ts';
+import { describeReplacement, isUnreplaced } from '../planned/disk-replace.ts';
+import { activeUpgrade, targetOf } from '../planned/executor-version.ts';
+import { describeUninstall } from '../planned/uninstall.ts';
+import { describeUpgrade } from '../planned/upgrade.ts';
 import type { JobRecord } from '../records.ts';
-import { describeUninstall } from '../uninstall.ts';
-import { describeUpgrade } from '../upgrade.ts';
 import { explainMesos } from './explain-mesos.ts';
 import {
   causedBy,

@@ -1,9 +1,9 @@
 /** Why a pool is not green: room, expansion, and the placement groups in it. */
 import { formatDisk } from '../../../shared/base/ids.ts';
 import type { PoolView } from '../../../shared/model/api-views.ts';
-import { comingDisks, poolCapacity } from '../capacity.ts';
-import { findGrowing, GROW_MS_MAX } from '../growth.ts';
-import { findRunningJob } from '../jobs.ts';
+import { comingDisks, poolCapacity } from '../capacity/capacity.ts';
+import { findGrowing, GROW_MS_MAX } from '../capacity/growth.ts';
+import { findRunningJob } from '../jobs/jobs.ts';
 import type { PoolRecord } from '../records.ts';
 import { explainMesos } from './explain-mesos.ts';
 import { explainPgGroups } from './explain-pg.ts';

@@ -1,7 +1,7 @@
 /** What a PG waits for whose members lost their memory (suspects.ts), as causes and as an outlook. */
 import { formatDisk, formatPg } from '../../../shared/base/ids.ts';
+import { suspectWait } from '../members/suspects.ts';
 import type { PgRecord } from '../records.ts';
-import { suspectWait } from '../suspects.ts';
 import { deadline, type Fact, type Outlook, type Scene, toWall, WAIT } from './explanation.ts';
 
 /** One for each suspect; none in a PG without. */

@@ -2,8 +2,8 @@
 import { formatNode, formatVolume } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { AttachmentView, VolumeView } from '../../../shared/model/api-views.ts';
-import { findRunningJob } from '../jobs.ts';
-import { isNodeUp } from '../node-life.ts';
+import { findRunningJob } from '../jobs/jobs.ts';
+import { isNodeUp } from '../nodes/node-life.ts';
 import type { NodeRecord, PgFamilyRecord, VolumeRecord } from '../records.ts';
 import type { State } from '../state.ts';
 import { attachmentView, volumeState } from '../views/attachment-views.ts';

@@ -12,7 +12,7 @@ import type {
   ExplanationSeverity,
   ExplanationView,
 } from '../../../shared/model/explanation-view.ts';
-import { servingSet } from '../pg-state.ts';
+import { servingSet } from '../members/pg-state.ts';
 import type { Now, State } from '../state.ts';
 
 /** One link of a chain. Wall time; null when the manager does not know since when. */

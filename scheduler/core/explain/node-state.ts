@@ -1,12 +1,12 @@
 /** A node's state in one word with one sentence: what views show and explanations begin with. */
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { NodeView } from '../../../shared/model/api-views.ts';
-import { describeOpening, findWindow, isEmpty, isEvacuating } from '../maintenance.ts';
 import { isNodeMapped } from '../map.ts';
-import { memberCount } from '../members.ts';
-import { isCertainlyNotServing, isNodeUp } from '../node-life.ts';
+import { memberCount } from '../members/members.ts';
+import { silenceMs } from '../members/sessions.ts';
+import { isCertainlyNotServing, isNodeUp } from '../nodes/node-life.ts';
+import { describeOpening, findWindow, isEmpty, isEvacuating } from '../planned/maintenance.ts';
 import type { NodeRecord } from '../records.ts';
-import { silenceMs } from '../sessions.ts';
 import type { Now, State } from '../state.ts';
 
 export type NodeWord = NodeView['state'];

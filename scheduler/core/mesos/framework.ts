@@ -12,8 +12,8 @@ import type { SchedulerEvent } from '../../../shared/mesos/scheduler-messages.ts
 import { decodeHint, encodeHint } from '../../../shared/model/task-data.ts';
 import type { Effect } from '../contract.ts';
 import { recordEvent } from '../events.ts';
+import { onFrameworkRemoved } from '../planned/uninstall.ts';
 import type { Now, State } from '../state.ts';
-import { onFrameworkRemoved } from '../uninstall.ts';
 import { onInverseOfferRescinded, onInverseOffers } from './offer-inverse.ts';
 import { confirmReleases } from './offer-release.ts';
 import { onOffers, steerOffers } from './offers.ts';

@@ -15,9 +15,9 @@ import {
 } from '../../../shared/base/ids.ts';
 import { formatBytes, MiB } from '../../../shared/base/units.ts';
 import type { Offer } from '../../../shared/mesos/scheduler-messages.ts';
-import { findReplaced, noteReplacement } from '../disk-replace.ts';
 import { recordEvent } from '../events.ts';
-import { newNodeArtefact } from '../executor-version.ts';
+import { findReplaced, noteReplacement } from '../planned/disk-replace.ts';
+import { newNodeArtefact } from '../planned/executor-version.ts';
 import type { PassReason } from '../pools/pass-reason.ts';
 import {
   boundReached,

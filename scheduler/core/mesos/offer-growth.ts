@@ -9,7 +9,7 @@
  */
 import { MiB } from '../../../shared/base/units.ts';
 import type { Resource } from '../../../shared/mesos/messages.ts';
-import { giveUpGrowth, isReadyToGrow, noteGrown } from '../growth.ts';
+import { giveUpGrowth, isReadyToGrow, noteGrown } from '../capacity/growth.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import type { OfferPlan } from './offer-plan.ts';

@@ -9,9 +9,9 @@
  */
 import type { DiskSource, Resource } from '../../../shared/mesos/messages.ts';
 import type { Offer } from '../../../shared/mesos/scheduler-messages.ts';
-import { nextArtefact } from '../executor-version.ts';
-import { isGrowing } from '../growth.ts';
-import { observedNode } from '../node-life.ts';
+import { isGrowing } from '../capacity/growth.ts';
+import { observedNode } from '../nodes/node-life.ts';
+import { nextArtefact } from '../planned/executor-version.ts';
 import type { DiskPhase, DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { observedHost, observedTask, type TaskLife } from './mesos-state.ts';

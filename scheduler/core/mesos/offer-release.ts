@@ -7,9 +7,9 @@
  */
 import { assert } from '../../../shared/base/assert.ts';
 import { formatDisk, formatNode } from '../../../shared/base/ids.ts';
+import { whyKept } from '../disks/foreign-data.ts';
 import { recordEvent } from '../events.ts';
-import { whyKept } from '../foreign-data.ts';
-import { memberCount } from '../members.ts';
+import { memberCount } from '../members/members.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { observedHost, observedTask } from './mesos-state.ts';

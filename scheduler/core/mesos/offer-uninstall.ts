@@ -5,8 +5,8 @@
  */
 import { parseDisk } from '../../../shared/base/ids.ts';
 import type { Offer } from '../../../shared/mesos/scheduler-messages.ts';
+import { disksOf } from '../members/sessions.ts';
 import type { NodeRecord } from '../records.ts';
-import { disksOf } from '../sessions.ts';
 import type { Now, State } from '../state.ts';
 import { observedHost } from './mesos-state.ts';
 import { executorPresence } from './offer-launch.ts';

@@ -6,10 +6,10 @@
  */
 import { formatDisk } from '../../../shared/base/ids.ts';
 import { formatDuration } from '../../../shared/base/units.ts';
+import { isReadyToGrow } from '../capacity/growth.ts';
 import type { Effect } from '../contract.ts';
 import { recordEvent } from '../events.ts';
-import { isReadyToGrow } from '../growth.ts';
-import { observedNode } from '../node-life.ts';
+import { observedNode } from '../nodes/node-life.ts';
 import type { DiskRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { ASK_DELAY_MS_MAX, type ObservedTask, observedHost, observedTask } from './mesos-state.ts';

@@ -15,14 +15,14 @@ import { type DiskId, formatDisk, formatNode, parseDisk } from '../../../shared/
 import { formatDuration } from '../../../shared/base/units.ts';
 import type { TaskStatus } from '../../../shared/mesos/messages.ts';
 import type { SchedulerCall } from '../../../shared/mesos/scheduler-messages.ts';
+import { isReadyToGrow } from '../capacity/growth.ts';
 import type { Effect } from '../contract.ts';
-import { rebuildWaitMs } from '../disk-use.ts';
+import { rebuildWaitMs } from '../disks/disk-use.ts';
+import { noteOpened } from '../disks/foreign-data.ts';
 import { recordEvent } from '../events.ts';
-import { isBeingRestarted } from '../executor-version.ts';
-import { nextMapVersion } from '../fencing.ts';
-import { noteOpened } from '../foreign-data.ts';
-import { isReadyToGrow } from '../growth.ts';
-import { observedNode } from '../node-life.ts';
+import { nextMapVersion } from '../members/fencing.ts';
+import { observedNode } from '../nodes/node-life.ts';
+import { isBeingRestarted } from '../planned/executor-version.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import {

@@ -5,9 +5,9 @@
 import { assert } from '../../../shared/base/assert.ts';
 import { StorageError } from '../../../shared/base/errors.ts';
 import { type DiskId, type PgId, pgId } from '../../../shared/base/ids.ts';
-import { diskUse } from '../disk-use.ts';
+import { diskUse } from '../disks/disk-use.ts';
 import { familyKey } from '../facts.ts';
-import { createPg } from '../members.ts';
+import { createPg } from '../members/members.ts';
 import type { DiskRecord, PgFamilyRecord, PoolRecord } from '../records.ts';
 import type { State } from '../state.ts';
 import { type PlacementFamily, planPlacement } from './placement.ts';

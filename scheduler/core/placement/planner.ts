@@ -5,15 +5,15 @@
  */
 import type { DiskId, PgId } from '../../../shared/base/ids.ts';
 import { isBraked } from '../brake.ts';
-import { diskUse } from '../disk-use.ts';
-import { isGrowing } from '../growth.ts';
-import { noteReplan } from '../jobs.ts';
-import { changeMembers, familyOf, setTarget } from '../members.ts';
-import { isDiskLost, isDiskRemovable, isDiskServing } from '../node-life.ts';
+import { isGrowing } from '../capacity/growth.ts';
+import { diskUse } from '../disks/disk-use.ts';
+import { noteReplan } from '../jobs/jobs.ts';
+import { changeMembers, familyOf, setTarget } from '../members/members.ts';
+import { isTrusted } from '../members/trust.ts';
+import { isDiskLost, isDiskRemovable, isDiskServing } from '../nodes/node-life.ts';
 import { isPgHeldBack } from '../pools/apply-state.ts';
 import type { PgFamilyRecord, PgRecord, PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
-import { isTrusted } from '../trust.ts';
 import {
   type MoveDisk,
   type MoveLimits,

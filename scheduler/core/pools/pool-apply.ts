@@ -20,11 +20,11 @@ import type {
 import type { CommandResult } from '../contract.ts';
 import { recordEvent } from '../events.ts';
 import { familyKey } from '../facts.ts';
-import { endJob, startJob } from '../jobs.ts';
-import { deletePg, memberCount } from '../members.ts';
-import { heldBy } from '../nodes.ts';
+import { endJob, startJob } from '../jobs/jobs.ts';
+import { deletePg, memberCount } from '../members/members.ts';
+import { setDiskPhase } from '../members/sessions.ts';
+import { heldBy } from '../nodes/nodes.ts';
 import type { DiskRecord, JobRecord, PoolRecord } from '../records.ts';
-import { setDiskPhase } from '../sessions.ts';
 import type { Now, State } from '../state.ts';
 import { findApplyJob } from './apply-state.ts';
 import { changesOf, findMisfits, planPools } from './pool-plan.ts';

@@ -7,10 +7,10 @@ import { formatDisk, formatJob, formatNode, type NodeId } from '../../../shared/
 import { formatDuration } from '../../../shared/base/units.ts';
 import { ANY_DISK } from '../../../shared/model/pool-selector.ts';
 import type { PlanStepView, PlanView } from '../../../shared/model/pool-settings.ts';
-import { memberCount } from '../members.ts';
+import { memberCount } from '../members/members.ts';
 import { placeName } from '../mesos/offer-resources.ts';
 import { baselineWish } from '../mesos/offer-wishes.ts';
-import { heldBy } from '../nodes.ts';
+import { heldBy } from '../nodes/nodes.ts';
 import type { DiskRecord, NodeRecord, PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { findApplyJob } from './apply-state.ts';

@@ -2,7 +2,7 @@
 import { formatNode, formatVolume } from '../../../shared/base/ids.ts';
 import type { AttachmentView, VolumeView } from '../../../shared/model/api-views.ts';
 import { findAttachmentReport } from '../attachments.ts';
-import { isNodeUp } from '../node-life.ts';
+import { isNodeUp } from '../nodes/node-life.ts';
 import type { VolumeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { ioOf } from './rates.ts';

@@ -1,7 +1,7 @@
 /** What the operator API says of a pool's future: its forecast, and what was asked of the capacity hook. */
 import type { CapacityHookView, ForecastView } from '../../../shared/model/api-views.ts';
-import { countedDisks, poolCapacity } from '../capacity.ts';
-import { describeForecast, forecastOf } from '../forecast.ts';
+import { countedDisks, poolCapacity } from '../capacity/capacity.ts';
+import { describeForecast, forecastOf } from '../capacity/forecast.ts';
 import type { PoolRecord } from '../records.ts';
 import type { State } from '../state.ts';
 

@@ -1,7 +1,7 @@
 /** What the operator API says of jobs and events. */
 import { formatJob } from '../../../shared/base/ids.ts';
 import type { EventView, JobView } from '../../../shared/model/api-views.ts';
-import { doneBytesOf, rateOf } from '../job-progress.ts';
+import { doneBytesOf, rateOf } from '../jobs/job-progress.ts';
 import type { EventRecord, JobRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 

@@ -8,10 +8,10 @@ import {
 } from '../../../shared/base/ids.ts';
 import type { DiskView, NodeView } from '../../../shared/model/api-views.ts';
 import type { DiskReport } from '../../../shared/model/node-report.ts';
-import { capacityOf } from '../capacity.ts';
+import { capacityOf } from '../capacity/capacity.ts';
+import { describeForeign } from '../disks/foreign-data.ts';
 import { nodeState } from '../explain/node-state.ts';
-import { describeForeign } from '../foreign-data.ts';
-import { memberCount } from '../members.ts';
+import { memberCount } from '../members/members.ts';
 import type { DiskRecord, NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
 import { addCapacity } from './views.ts';

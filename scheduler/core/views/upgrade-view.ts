@@ -1,10 +1,10 @@
 /** What the operator API says of the executors' versions. */
 import { formatNode } from '../../../shared/base/ids.ts';
 import type { UpgradeNodeView, UpgradeView } from '../../../shared/model/api-views.ts';
-import { activeUpgrade, targetOf, versionOf } from '../executor-version.ts';
+import { activeUpgrade, targetOf, versionOf } from '../planned/executor-version.ts';
+import { describeUpgrade, upgradable } from '../planned/upgrade.ts';
 import type { NodeRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';
-import { describeUpgrade, upgradable } from '../upgrade.ts';
 
 export function upgradeView(state: State, now: Now): UpgradeView {
   const { version } = state.options.executor;

@@ -10,11 +10,11 @@ import type {
   PgView,
   PoolView,
 } from '../../../shared/model/api-views.ts';
-import { countedDisks, poolCapacity } from '../capacity.ts';
+import { countedDisks, poolCapacity } from '../capacity/capacity.ts';
 import { clusterHealth } from '../explain/health.ts';
 import { fillDeviationRatio } from '../fairness.ts';
-import { isDiskServing, isNodeUp } from '../node-life.ts';
-import { addCounts, countFamily, pgState, pgsOf, servingSet } from '../pg-state.ts';
+import { addCounts, countFamily, pgState, pgsOf, servingSet } from '../members/pg-state.ts';
+import { isDiskServing, isNodeUp } from '../nodes/node-life.ts';
 import { selectorOf } from '../pools/selection.ts';
 import type { PoolRecord } from '../records.ts';
 import type { Now, State } from '../state.ts';

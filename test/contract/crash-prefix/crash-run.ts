@@ -25,7 +25,7 @@ import { LinuxDisk } from '../../../shared/node/linux-disk.ts';
 import type { Clock, Disk } from '../../../shared/ports.ts';
 import type { Status } from '../../../shared/wire/data-protocol.ts';
 import { STATUS } from '../../../shared/wire/data-protocol.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 import type { BlockValue } from '../../unit/disk/block-model.ts';
 import { stamped } from '../../unit/disk/block-model.ts';
 import { OK, readFrom, writeOf } from '../../unit/disk/store-fixture.ts';

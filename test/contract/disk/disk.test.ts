@@ -6,8 +6,8 @@ import { GiB } from '../../../shared/base/units.ts';
 import type { LinuxCalls } from '../../../shared/node/linux-calls.ts';
 import { linuxCalls, PORTABLE_CALLS } from '../../../shared/node/linux-calls.ts';
 import { LinuxDisk } from '../../../shared/node/linux-disk.ts';
-import { SimulatedDisk } from '../../simulation/simulated-disk.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { SimulatedDisk } from '../../simulation/ports/simulated-disk.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 import type { DiskUnderTest } from './disk-contract.ts';
 import { describeDisk } from './disk-contract.ts';
 

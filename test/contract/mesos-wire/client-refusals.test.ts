@@ -6,7 +6,7 @@
 import { expect } from 'chai';
 import { createMesosExecutor, type MesosExecutor } from '../../../executor/mesos.ts';
 import { readMesosEnvironment } from '../../../executor/mesos-environment.ts';
-import { createMesosScheduler, type MesosScheduler } from '../../../scheduler/mesos.ts';
+import { createMesosScheduler, type MesosScheduler } from '../../../scheduler/mesos/client.ts';
 import { JSON_TYPE } from '../../../shared/mesos/codec.ts';
 import type { SchedulerEvent } from '../../../shared/mesos/scheduler-messages.ts';
 import { systemClock } from '../../../shared/node/clock.ts';

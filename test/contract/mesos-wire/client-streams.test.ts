@@ -6,7 +6,7 @@
 import { expect } from 'chai';
 import { createMesosExecutor } from '../../../executor/mesos.ts';
 import { readMesosEnvironment } from '../../../executor/mesos-environment.ts';
-import { createMesosScheduler } from '../../../scheduler/mesos.ts';
+import { createMesosScheduler } from '../../../scheduler/mesos/client.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import type { ContentType } from '../../../shared/mesos/codec.ts';
 import { RecordDecoder } from '../../../shared/mesos/recordio.ts';

@@ -6,7 +6,7 @@
 import { expect } from 'chai';
 import { ExecutorSession } from '../../../executor/mesos-session.ts';
 import { readConfig } from '../../../scheduler/config.ts';
-import { createMesosScheduler, type MesosScheduler } from '../../../scheduler/mesos.ts';
+import { createMesosScheduler, type MesosScheduler } from '../../../scheduler/mesos/client.ts';
 import { decode, JSON_TYPE, PROTOBUF_TYPE } from '../../../shared/mesos/codec.ts';
 import { RecordDecoder } from '../../../shared/mesos/recordio.ts';
 import type { SchedulerEvent } from '../../../shared/mesos/scheduler-messages.ts';

@@ -8,8 +8,8 @@ import { expect } from 'chai';
 import { openEmbeddedStore } from '../../../scheduler/metadata/embedded.ts';
 import { StorageError } from '../../../shared/base/errors.ts';
 import { Prng } from '../../../shared/base/prng.ts';
-import { SimulatedStore } from '../../simulation/simulated-store.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { SimulatedStore } from '../../simulation/ports/simulated-store.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 import { type Bench, CANDIDATE, codeOf, describeStore } from './store-suite.ts';
 
 const embedded: Bench = {

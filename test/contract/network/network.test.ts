@@ -5,8 +5,8 @@ import { chooseReceiveMode, type ReceiveMode } from '../../../shared/node/socket
 import { TcpNetwork } from '../../../shared/node/tcp-network.ts';
 import type { Connection, ConnectionHandlers, Network } from '../../../shared/ports.ts';
 import { DataFrame, FLAG, OP, replyTo, STATUS } from '../../../shared/wire/data-protocol.ts';
-import { SimulatedNetwork } from '../../simulation/simulated-network.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { SimulatedNetwork } from '../../simulation/ports/simulated-network.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 interface Setting {
   readonly network: Network;

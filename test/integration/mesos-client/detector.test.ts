@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { MasterDetector, mastersOf } from '../../../scheduler/mesos-detector.ts';
+import { MasterDetector, mastersOf } from '../../../scheduler/mesos/detector.ts';
 import { ZooKeeperSession } from '../../../scheduler/metadata/zookeeper-session.ts';
 import { readServiceAddress } from '../../../scheduler/service-address.ts';
 import { StorageError } from '../../../shared/base/errors.ts';

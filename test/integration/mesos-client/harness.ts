@@ -19,12 +19,12 @@ import {
 } from '../../../scheduler/core/mesos/framework.ts';
 import type { DiskRecord } from '../../../scheduler/core/records.ts';
 import type { Now, State } from '../../../scheduler/core/state.ts';
-import type { Authorization } from '../../../scheduler/master-access.ts';
+import type { Authorization } from '../../../scheduler/mesos/access.ts';
 import {
   createMesosScheduler,
   type MesosScheduler,
   type MesosTiming,
-} from '../../../scheduler/mesos.ts';
+} from '../../../scheduler/mesos/client.ts';
 import type { ContentType } from '../../../shared/mesos/codec.ts';
 import type { SchedulerCall, SchedulerEvent } from '../../../shared/mesos/scheduler-messages.ts';
 import { systemClock } from '../../../shared/node/clock.ts';

@@ -3,7 +3,7 @@ import {
   createMesosScheduler,
   type MesosScheduler,
   type MesosSchedulerOptions,
-} from '../../../scheduler/mesos.ts';
+} from '../../../scheduler/mesos/client.ts';
 import type { SchedulerEvent } from '../../../shared/mesos/scheduler-messages.ts';
 import { systemClock } from '../../../shared/node/clock.ts';
 import { systemRandom } from '../../../shared/node/random.ts';

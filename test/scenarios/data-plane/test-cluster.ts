@@ -26,9 +26,9 @@ import { Prng } from '../../../shared/base/prng.ts';
 import { BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES } from '../../../shared/base/units.ts';
 import type { ClusterMap, MapPg, MapVolume } from '../../../shared/model/cluster-map.ts';
 import type { Clock, Timer } from '../../../shared/ports.ts';
-import { SimulatedDisk } from '../../simulation/simulated-disk.ts';
-import { SimulatedNetwork } from '../../simulation/simulated-network.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { SimulatedDisk } from '../../simulation/ports/simulated-disk.ts';
+import { SimulatedNetwork } from '../../simulation/ports/simulated-network.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 const CLUSTER = 'test-cluster';
 const GiB = 1024 ** 3;

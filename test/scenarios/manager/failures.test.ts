@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { explainAll } from '../../../scheduler/core/explain/explain.ts';
-import { observedNode } from '../../../scheduler/core/node-life.ts';
+import { observedNode } from '../../../scheduler/core/nodes/node-life.ts';
 import { clusterView } from '../../../scheduler/core/views/views.ts';
 import type { DiskId, NodeId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';

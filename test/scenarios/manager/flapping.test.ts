@@ -1,7 +1,7 @@
 /** Nodes and links that come and go: a growing pause before they take new replicas, forgotten after quiet time. */
 import { expect } from 'chai';
 import { explainSubject } from '../../../scheduler/core/explain/explain.ts';
-import { addFailure } from '../../../scheduler/core/trust.ts';
+import { addFailure } from '../../../scheduler/core/members/trust.ts';
 import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
 import { findUnexplained } from './explained.ts';

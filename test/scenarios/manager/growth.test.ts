@@ -1,6 +1,10 @@
 /** A disk that grows leaves its groups first, and only when all of them can do without it. */
 import { expect } from 'chai';
-import { GROW_AFTER_MS, isGrowing, isReadyToGrow } from '../../../scheduler/core/growth.ts';
+import {
+  GROW_AFTER_MS,
+  isGrowing,
+  isReadyToGrow,
+} from '../../../scheduler/core/capacity/growth.ts';
 import type { DiskId, NodeId } from '../../../shared/base/ids.ts';
 import { GiB } from '../../../shared/base/units.ts';
 import { SimulatedCluster } from './simulated-cluster.ts';

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import type { ExecutorArtefact } from '../../../scheduler/core/contract.ts';
-import { nextArtefact } from '../../../scheduler/core/executor-version.ts';
 import { explainSubject } from '../../../scheduler/core/explain/explain.ts';
 import { observedHost } from '../../../scheduler/core/mesos/mesos-state.ts';
-import { observedNode } from '../../../scheduler/core/node-life.ts';
+import { observedNode } from '../../../scheduler/core/nodes/node-life.ts';
+import { nextArtefact } from '../../../scheduler/core/planned/executor-version.ts';
 import type { NodeRecord } from '../../../scheduler/core/records.ts';
 import { upgradeView } from '../../../scheduler/core/views/upgrade-view.ts';
 import type { NodeId } from '../../../shared/base/ids.ts';

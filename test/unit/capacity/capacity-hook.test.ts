@@ -4,7 +4,7 @@ import {
   HOOK_AFTER_MS,
   onCapacityAnswer,
   superviseHook,
-} from '../../../scheduler/core/capacity-hook.ts';
+} from '../../../scheduler/core/capacity/capacity-hook.ts';
 import type { Effect, ManagerOptions } from '../../../scheduler/core/contract.ts';
 import type { HookRecord } from '../../../scheduler/core/records.ts';
 import {

@@ -5,7 +5,7 @@ import {
   missingByForecast,
   slopeOf,
   takeSample,
-} from '../../../scheduler/core/forecast.ts';
+} from '../../../scheduler/core/capacity/forecast.ts';
 import type { PoolRecord, UsageSample } from '../../../scheduler/core/records.ts';
 import { GiB } from '../../../shared/base/units.ts';
 import { SimulatedCluster } from '../../scenarios/manager/simulated-cluster.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { readConfig } from '../../../scheduler/config.ts';
-import { parseHeaders } from '../../../scheduler/master-access.ts';
+import { parseHeaders } from '../../../scheduler/mesos/access.ts';
 import { StorageError } from '../../../shared/base/errors.ts';
 
 describe('master access', () => {

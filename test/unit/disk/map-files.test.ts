@@ -4,8 +4,8 @@ import { MAP_NAMES, MapFiles, readMapFiles } from '../../../executor/disk/map-fi
 import { StorageError } from '../../../shared/base/errors.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import { decodeDurableMap, encodeDurableMap } from '../../../shared/wire/durable-map.ts';
-import { SimulatedDisk } from '../../simulation/simulated-disk.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { SimulatedDisk } from '../../simulation/ports/simulated-disk.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 function record(version: number, term = 3, bytes = 9_000): Buffer {
   const body = Buffer.alloc(bytes, version & 0xff);

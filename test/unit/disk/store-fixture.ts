@@ -14,8 +14,8 @@ import { BLOCK_BYTES, MiB } from '../../../shared/base/units.ts';
 import type { LogFields } from '../../../shared/ports.ts';
 import type { Status } from '../../../shared/wire/data-protocol.ts';
 import { STATUS } from '../../../shared/wire/data-protocol.ts';
-import { SimulatedDisk } from '../../simulation/simulated-disk.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { SimulatedDisk } from '../../simulation/ports/simulated-disk.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 export interface FixtureOptions {
   readonly seed?: number | string;

@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { serveGrants } from '../../../executor/control-client.ts';
-import { createAnnouncer } from '../../../scheduler/announcer.ts';
 import { announceManager } from '../../../scheduler/core/announce.ts';
+import { createAnnouncer } from '../../../scheduler/leadership/announcer.ts';
 import { StorageError } from '../../../shared/base/errors.ts';
 import { nodeId } from '../../../shared/base/ids.ts';
 import {

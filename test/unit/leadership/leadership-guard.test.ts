@@ -2,14 +2,14 @@
 import { expect } from 'chai';
 import { createState } from '../../../scheduler/core/bootstrap.ts';
 import type { ManagerOptions } from '../../../scheduler/core/contract.ts';
-import { LeadershipGuard } from '../../../scheduler/leadership-guard.ts';
+import { LeadershipGuard } from '../../../scheduler/leadership/guard.ts';
 import { Scheduler } from '../../../scheduler/scheduler.ts';
 import { describeError, StorageError } from '../../../shared/base/errors.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import { EMPTY_REPORT } from '../../../shared/model/node-report.ts';
 import type { LeaderRecord } from '../../../shared/ports.ts';
-import { SimulatedStore } from '../../simulation/simulated-store.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { SimulatedStore } from '../../simulation/ports/simulated-store.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 const TERM = 7;
 

@@ -1,14 +1,14 @@
 /** A process that stands by: who leads, the copy of the facts, and the moment at which it leads itself. */
 import { expect } from 'chai';
 import { createState } from '../../../scheduler/core/bootstrap.ts';
+import { Standby } from '../../../scheduler/leadership/standby.ts';
 import { createManagerPort } from '../../../scheduler/manager-view.ts';
 import { Scheduler } from '../../../scheduler/scheduler.ts';
-import { Standby } from '../../../scheduler/standby.ts';
 import { describeError, StorageError } from '../../../shared/base/errors.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import type { MetadataStore } from '../../../shared/ports.ts';
-import { SimulatedStore } from '../../simulation/simulated-store.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { SimulatedStore } from '../../simulation/ports/simulated-store.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 import { OPTIONS } from '../offers/scenario.ts';
 
 const SELF = 'http://self:1';

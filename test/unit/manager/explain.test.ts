@@ -6,7 +6,7 @@ import { JOB_KINDS, JOB_PHASES } from '../../../scheduler/core/explain/explain-j
 import { NODE_WORDS } from '../../../scheduler/core/explain/explain-node.ts';
 import { MOVE_WAITS, PG_WORDS } from '../../../scheduler/core/explain/explain-pg.ts';
 import { ATTACHMENT_WORDS, VOLUME_WORDS } from '../../../scheduler/core/explain/explain-volume.ts';
-import { startJob } from '../../../scheduler/core/jobs.ts';
+import { startJob } from '../../../scheduler/core/jobs/jobs.ts';
 import type { DiskPhase, JobKind } from '../../../scheduler/core/records.ts';
 import type { DiskId, NodeId, PgId, VolumeId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';

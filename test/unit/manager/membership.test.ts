@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { changeMembers, setTarget } from '../../../scheduler/core/members.ts';
-import { onMemberReports } from '../../../scheduler/core/membership.ts';
+import { changeMembers, setTarget } from '../../../scheduler/core/members/members.ts';
+import { onMemberReports } from '../../../scheduler/core/members/membership.ts';
 import type { PgRecord } from '../../../scheduler/core/records.ts';
 import type { DiskId, NodeId, PgId } from '../../../shared/base/ids.ts';
 import type { JoinReport, MemberFailure } from '../../../shared/model/node-report.ts';

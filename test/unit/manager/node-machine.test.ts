@@ -1,7 +1,7 @@
 /** The life of a node as a table: in each state, what each event makes of it. */
 import { expect } from 'chai';
 import type { Effect } from '../../../scheduler/core/contract.ts';
-import { isCertainlyNotServing, isNodeUp } from '../../../scheduler/core/node-life.ts';
+import { isCertainlyNotServing, isNodeUp } from '../../../scheduler/core/nodes/node-life.ts';
 import { step } from '../../../scheduler/core/step.ts';
 import type { NodeId } from '../../../shared/base/ids.ts';
 import { OPTIONS, SimulatedCluster } from '../../scenarios/manager/simulated-cluster.ts';

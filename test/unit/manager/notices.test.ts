@@ -7,7 +7,7 @@ import { createWork } from '../../../scheduler/core/work.ts';
 import { type DiskId, nodeId } from '../../../shared/base/ids.ts';
 import { EMPTY_REPORT, NOTICES_MAX, type NodeReport } from '../../../shared/model/node-report.ts';
 import { SimulatedCluster } from '../../scenarios/manager/simulated-cluster.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 const NODE = nodeId(3);
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { isCertainlyNotServing } from '../../../scheduler/core/node-life.ts';
+import { isCertainlyNotServing } from '../../../scheduler/core/nodes/node-life.ts';
 import { step } from '../../../scheduler/core/step.ts';
 import type { NodeId } from '../../../shared/base/ids.ts';
 import type { NodeHello } from '../../../shared/model/node-report.ts';

@@ -1,7 +1,7 @@
 /** Volumes' bytes in turns: what executors send in parts is what the manager adds up. */
 import { expect } from 'chai';
 import { UsageTurns } from '../../../executor/replica/usage-turns.ts';
-import { UsageBook } from '../../../scheduler/core/usage-book.ts';
+import { UsageBook } from '../../../scheduler/core/capacity/usage-book.ts';
 import { diskId, type NodeId, nodeId, type VolumeId, volumeId } from '../../../shared/base/ids.ts';
 import { EMPTY_REPORT, type VolumeUsage } from '../../../shared/model/node-report.ts';
 

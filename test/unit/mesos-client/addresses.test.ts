@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { parseDurationMs, readMesosEnvironment } from '../../../executor/mesos-environment.ts';
-import { masterTarget, redirectTarget } from '../../../scheduler/mesos-masters.ts';
+import { masterTarget, redirectTarget } from '../../../scheduler/mesos/masters.ts';
 import { StorageError } from '../../../shared/base/errors.ts';
 import { MesosBackoff } from '../../../shared/node/mesos-connection.ts';
 

@@ -6,7 +6,7 @@ import { diskId, nodeId } from '../../../shared/base/ids.ts';
 import type { TaskState } from '../../../shared/mesos/messages.ts';
 import { EMPTY_REPORT } from '../../../shared/model/node-report.ts';
 import { encodeTaskData } from '../../../shared/model/task-data.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 class Bench {
   readonly clock = new VirtualClock();

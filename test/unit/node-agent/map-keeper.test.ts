@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { MapKeeper } from '../../../executor/node-map-keeper.ts';
 import type { ClusterMap } from '../../../shared/model/cluster-map.ts';
 import { decodeDurableMap } from '../../../shared/wire/durable-map.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 function map(version: number): ClusterMap {
   const tables = { nodes: [], disks: [], pgs: [], volumes: [] };

@@ -15,7 +15,7 @@ import type {
   NodeMessage,
 } from '../../../shared/model/control.ts';
 import { EMPTY_REPORT, type NodeReport } from '../../../shared/model/node-report.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 const LEASE_MS = 4_000;
 

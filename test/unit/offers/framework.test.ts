@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { changeMembers, createPg } from '../../../scheduler/core/members.ts';
+import { changeMembers, createPg } from '../../../scheduler/core/members/members.ts';
 import { mesosSubscription, renewFramework } from '../../../scheduler/core/mesos/framework.ts';
 import { diskId, nodeId, pgId } from '../../../shared/base/ids.ts';
 import { EMPTY_REPORT } from '../../../shared/model/node-report.ts';

@@ -5,7 +5,7 @@ import {
   GROW_MS_MAX,
   isGrowing,
   superviseGrowth,
-} from '../../../scheduler/core/growth.ts';
+} from '../../../scheduler/core/capacity/growth.ts';
 import { MiB } from '../../../shared/base/units.ts';
 import { ModelAgent, mount, path, scalar } from './agent-model.ts';
 import { operationTypes, Scenario, typesOf } from './scenario.ts';

@@ -1,10 +1,10 @@
 // Who a node and a disk are, after reboots, wiped work directories and moved disks (MESOS 3.5).
 import { expect } from 'chai';
-import { superviseAdoption } from '../../../scheduler/core/adoption.ts';
-import { describeForeign } from '../../../scheduler/core/foreign-data.ts';
-import { createPg } from '../../../scheduler/core/members.ts';
-import { forgetNode } from '../../../scheduler/core/node-forget.ts';
-import { observedNode } from '../../../scheduler/core/node-life.ts';
+import { describeForeign } from '../../../scheduler/core/disks/foreign-data.ts';
+import { createPg } from '../../../scheduler/core/members/members.ts';
+import { superviseAdoption } from '../../../scheduler/core/nodes/adoption.ts';
+import { forgetNode } from '../../../scheduler/core/nodes/node-forget.ts';
+import { observedNode } from '../../../scheduler/core/nodes/node-life.ts';
 import type { DiskRecord } from '../../../scheduler/core/records.ts';
 import { type DiskId, diskId, pgId } from '../../../shared/base/ids.ts';
 import { decodeTaskData } from '../../../shared/model/task-data.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { createPg } from '../../../scheduler/core/members.ts';
+import { createPg } from '../../../scheduler/core/members/members.ts';
 import { pgId } from '../../../shared/base/ids.ts';
 import { ModelAgent, mount, usualResources } from './agent-model.ts';
 import { CLUSTER_ID, operationTypes, Scenario, typesOf } from './scenario.ts';

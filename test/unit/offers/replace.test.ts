@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { replaceDisk } from '../../../scheduler/core/disk-replace.ts';
+import { replaceDisk } from '../../../scheduler/core/planned/disk-replace.ts';
 import type { DiskId } from '../../../shared/base/ids.ts';
 import { ModelAgent, usualResources } from './agent-model.ts';
 import { Scenario, typesOf } from './scenario.ts';

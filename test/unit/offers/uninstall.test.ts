@@ -5,7 +5,7 @@ import {
   uninstall,
   uninstallView,
   whyUninstalled,
-} from '../../../scheduler/core/uninstall.ts';
+} from '../../../scheduler/core/planned/uninstall.ts';
 import type { DiskId } from '../../../shared/base/ids.ts';
 import { ModelAgent, mount, scalar, usualResources } from './agent-model.ts';
 import { operationTypes, Scenario, typesOf } from './scenario.ts';

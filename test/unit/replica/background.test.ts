@@ -3,7 +3,7 @@ import { Background } from '../../../executor/replica/background.ts';
 import type { DiskId } from '../../../shared/base/ids.ts';
 import { MiB } from '../../../shared/base/units.ts';
 import type { BackgroundClass } from '../../../shared/model/node-report.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 const D1 = 1 as DiskId;
 const D2 = 2 as DiskId;

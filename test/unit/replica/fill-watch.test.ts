@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { FillWatch } from '../../../executor/replica/fill-watch.ts';
 import type { DiskId } from '../../../shared/base/ids.ts';
 import { GiB, MiB } from '../../../shared/base/units.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 function setUp(capacityBytes: number) {
   const clock = new VirtualClock();

@@ -7,8 +7,8 @@ import { nodeId } from '../../../shared/base/ids.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import type { Connection } from '../../../shared/ports.ts';
 import { DataFrame, OP, STATUS } from '../../../shared/wire/data-protocol.ts';
-import { SimulatedNetwork } from '../../simulation/simulated-network.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { SimulatedNetwork } from '../../simulation/ports/simulated-network.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 class Answers implements ReplyTarget {
   readonly statuses: number[] = [];

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { TokenBucket } from '../../../executor/replica/token-bucket.ts';
-import { VirtualClock } from '../../simulation/virtual-clock.ts';
+import { VirtualClock } from '../../simulation/ports/virtual-clock.ts';
 
 describe('token bucket', () => {
   it('many takers: in order, at the rate of the limit', async () => {

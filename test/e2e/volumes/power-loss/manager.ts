@@ -1,6 +1,6 @@
 /**
  * The manager of the machines, as far as a blackout needs one: it owns the map, which outlives every power
- * loss, and decides as scheduler/core/suspects.ts does when all members of a PG lost their memory. One volume,
+ * loss, and decides as scheduler/core/members/suspects.ts does when all members of a PG lost their memory. One volume,
  * two replicas of everything.
  */
 import { expect } from 'chai';
