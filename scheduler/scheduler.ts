@@ -2,7 +2,7 @@
  * The shell around the manager: one inbox, one event at a time. Each step's facts are committed as
  * one transaction before any of its effects leaves; steps that are waiting share one commit. A failed
  * commit ends the leadership: nothing left, nothing is half done. What is committed, and what needs no
- * commit, leaves only while it is certain that this process leads (leadership-guard.ts).
+ * commit, leaves only while it is certain that this process leads (leadership/guard.ts).
  */
 import { assert } from '../shared/base/assert.ts';
 import { describeError, StorageError } from '../shared/base/errors.ts';

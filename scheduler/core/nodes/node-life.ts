@@ -9,7 +9,7 @@ import type { ObservedNode, State } from '../state.ts';
 
 /**
  * An earlier manager whose leadership had ended may have answered reports for so long after that: it
- * looks at the store so often (leadership-guard.ts). Leases that it granted count from its successor's start
+ * looks at the store so often (leadership/guard.ts). Leases that it granted count from its successor's start
  * plus this.
  */
 export const LEADERSHIP_DOUBT_MS = 2_000;
