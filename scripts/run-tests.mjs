@@ -14,10 +14,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Stages run one after the other, the lanes of a stage side by side, the kinds of a lane in order. */
 const STAGES = [
   [['tidy', 'unit']],
-  [
-    ['contract', 'scenarios', 'simulation'],
-    ['integration', 'e2e'],
-  ],
+  [['contract', 'scenarios', 'simulation'], ['integration'], ['availability', 'e2e']],
 ];
 const results = join(root, '.build', 'results');
 mkdirSync(results, { recursive: true });

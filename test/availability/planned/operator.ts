@@ -2,7 +2,7 @@
 import { request } from 'undici';
 import { present } from '../../../shared/base/assert.ts';
 import type { ClusterView, PgView } from '../../../shared/model/api-views.ts';
-import type { TestCluster } from '../cluster/harness.ts';
+import type { TestCluster } from '../../integration/cluster/harness.ts';
 
 export interface AgentMachine {
   readonly name: string;

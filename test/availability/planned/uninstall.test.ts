@@ -2,7 +2,12 @@
 import { expect } from 'chai';
 import { waitFor } from '../../../dev/demo/api-client.ts';
 import type { UninstallView } from '../../../shared/model/api-views.ts';
-import { messageOf, PATIENCE_MS, TEST_TIMEOUT_MS, TestCluster } from '../cluster/harness.ts';
+import {
+  messageOf,
+  PATIENCE_MS,
+  TEST_TIMEOUT_MS,
+  TestCluster,
+} from '../../integration/cluster/harness.ts';
 import { MesosOperator } from './operator.ts';
 
 describe('planned work: uninstall', function () {

@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { present } from '../../../shared/base/assert.ts';
 import { HaCluster, LEADER_FAULTS } from '../../ha/ha-cluster.ts';
 import { STORES } from '../../ha/store-servers.ts';
-import { TEST_TIMEOUT_MS } from '../cluster/harness.ts';
+import { TEST_TIMEOUT_MS } from '../../integration/cluster/harness.ts';
 
 /** A session of six seconds, and all nodes have found the next one; more on a machine that does much else. */
 const FAILOVER_MS_MAX = 15_000;

@@ -5,7 +5,12 @@ import { present } from '../../../shared/base/assert.ts';
 import type { NodeView } from '../../../shared/model/api-views.ts';
 import { VerifyingClient } from '../../chaos/verifying-client.ts';
 import { ChaosWorld } from '../../chaos/world.ts';
-import { PATIENCE_MS, sleep, TEST_TIMEOUT_MS, TestCluster } from '../cluster/harness.ts';
+import {
+  PATIENCE_MS,
+  sleep,
+  TEST_TIMEOUT_MS,
+  TestCluster,
+} from '../../integration/cluster/harness.ts';
 import { MesosOperator, pgsOn } from './operator.ts';
 
 const REBUILD_AFTER_SECONDS = 2;

@@ -23,9 +23,9 @@
  */
 import { expect } from 'chai';
 import type { TaskInfo } from '../../../shared/mesos/messages.ts';
+import { type Shell, until, untilRunning, World } from '../../integration/mesos-client/harness.ts';
 import { ModelAgent, usualResources } from '../../unit/offers/agent-model.ts';
 import { Scenario } from '../../unit/offers/scenario.ts';
-import { type Shell, until, untilRunning, World } from '../mesos-client/harness.ts';
 
 function serving(shell: Shell): string[] {
   return shell.disks.map(({ uuid }) => uuid);

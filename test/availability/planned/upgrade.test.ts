@@ -7,7 +7,7 @@ import { present } from '../../../shared/base/assert.ts';
 import type { UpgradeView } from '../../../shared/model/api-views.ts';
 import { VerifyingClient } from '../../chaos/verifying-client.ts';
 import { ChaosWorld } from '../../chaos/world.ts';
-import { PATIENCE_MS, TEST_TIMEOUT_MS, TestCluster } from '../cluster/harness.ts';
+import { PATIENCE_MS, TEST_TIMEOUT_MS, TestCluster } from '../../integration/cluster/harness.ts';
 
 describe('planned work: upgrade of the executors', function () {
   this.timeout(2 * TEST_TIMEOUT_MS);
