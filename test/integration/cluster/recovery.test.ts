@@ -14,12 +14,19 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { waitFor } from '../../../dev/demo/api-client.ts';
 import type { RecoveryPlan } from '../../../recovery/decision.ts';
 import type { RangeVerdict, VerdictBytes } from '../../../recovery/range-report.ts';
 import type { RecoverOutcome } from '../../../recovery/recover.ts';
 import { present } from '../../../shared/base/assert.ts';
 import { expectClient, sha256Of } from '../../e2e/nbd/clients.ts';
-import { type AttachedVolume, type CliRun, TEST_TIMEOUT_MS, TestCluster } from './harness.ts';
+import {
+  type AttachedVolume,
+  type CliRun,
+  PATIENCE_MS,
+  TEST_TIMEOUT_MS,
+  TestCluster,
+} from './harness.ts';
 import { listeningPorts } from './processes.ts';
 
 const MiB = 1024 ** 2;
@@ -142,6 +149,12 @@ describe('cluster: the metadata store is lost', function () {
       truncateSync(source, SIZE_MB * MiB);
       const { code, stderr } = await cluster.cli('volume', 'detach', 'precious');
       expect(code, stderr).to.equal(0);
+      // Disks keep a new map within a second or so, and later when their device is busy.
+      await waitFor('the volume is on the disks', PATIENCE_MS, async () => {
+        const { stdout } = await rescue('list', cluster.paths.mesos);
+        const { volumes } = JSON.parse(stdout) as ListView;
+        return volumes.some(({ name }) => name === 'precious') ? true : null;
+      });
       cluster.killEverything();
       const listed = await rescue('list', cluster.paths.mesos);
       expect(listed.code, listed.stderr).to.equal(0);

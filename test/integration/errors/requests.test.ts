@@ -4,10 +4,12 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { waitFor } from '../../../dev/demo/api-client.ts';
 import {
   type CliRun,
   DIST,
   messageOf,
+  PATIENCE_MS,
   runNode,
   TEST_TIMEOUT_MS,
   TestCluster,
@@ -149,6 +151,8 @@ const BAD_REQUESTS: readonly BadRequest[] = [
   },
 ];
 
+const QUIET_MS = 3_000;
+
 describe('errors: bad requests and bad starts', function () {
   this.timeout(TEST_TIMEOUT_MS);
   let cluster: TestCluster;
@@ -156,6 +160,12 @@ describe('errors: bad requests and bad starts', function () {
   before(async () => {
     cluster = await TestCluster.start({ agents: 3, pgCount: 16, disksPerAgent: 1 });
     await cluster.api.post('/volumes', { name: 'kept', sizeBytes: 8 * MiB });
+    await waitFor('nothing changes by itself any more', PATIENCE_MS, async () => {
+      const before = JSON.stringify(await facts());
+      // Longer than nodes take to tell of a map, on which the next change waits.
+      await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
+      return JSON.stringify(await facts()) === before ? true : null;
+    });
   });
 
   after(async () => cluster?.close());
