@@ -106,4 +106,11 @@ export const KNOWN_SEEDS: readonly KnownSeed[] = [
     story:
       'The stores were found under new agents, but too many nodes were gone for any of their leases to run out for certain, so no disk was adopted; and when the operator forgot the old nodes, what had been found counted as lost.',
   },
+  {
+    seed: 8000552,
+    overrides: { isShort: true },
+    name: 'a finished move lets nobody go for members that were never heard',
+    story:
+      'A new manager finished a move for balance while two of three members of a group were silent (their machines had been replaced): it let the only living one go, because the group was complete by the number of its members.',
+  },
 ];

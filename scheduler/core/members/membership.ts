@@ -152,12 +152,18 @@ function leaveOut(
   const extras = inSync.filter(
     (disk) => !pg.target.includes(disk) && isDiskRemovable(state, disk, now.ms),
   );
-  const isComplete = pg.target.every((disk) => inSync.includes(disk));
-  if (isComplete) return inSync.filter((disk) => !extras.includes(disk));
+  // Members that do not serve now count for nothing: they may never come back.
+  const isServing = (disk: DiskId): boolean => isDiskServingById(state, disk);
+  if (pg.target.every((disk) => inSync.includes(disk) && isServing(disk))) {
+    return inSync.filter((disk) => !extras.includes(disk));
+  }
   const { replicas } = familyOf(state, pg.id);
-  // A member that does not serve is missed least.
-  extras.sort((a, b) => Number(isDiskServingById(state, a)) - Number(isDiskServingById(state, b)));
-  const leaving = extras.slice(0, Math.max(0, inSync.length - replicas));
+  const surplus = Math.max(0, inSync.length - replicas);
+  const servingSurplus = Math.max(0, inSync.filter(isServing).length - replicas);
+  const leaving = [
+    ...extras.filter((disk) => !isServing(disk)),
+    ...extras.filter(isServing).slice(0, servingSurplus),
+  ].slice(0, surplus);
   return inSync.filter((disk) => !leaving.includes(disk));
 }
 

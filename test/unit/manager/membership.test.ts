@@ -62,6 +62,16 @@ describe('membership: promotion', () => {
     });
   }
 
+  it('membership: a move while other members are silent, whoever serves stays', () => {
+    const cluster = boot();
+    setTarget(cluster.state, PG, [D(1), D(3)]);
+    changeMembers(cluster.state, PG, { inSync: [D(1), D(2)], joining: [D(3)] });
+    cluster.kill(1 as NodeId);
+    cluster.run(2_600);
+    // d1 belongs to the target, but nobody knows whether it comes back: d2 may be the only good copy.
+    expect(join(cluster, 3, {}).inSync).to.include.members([2, 3]);
+  });
+
   const refused: readonly [string, Partial<JoinReport>][] = [
     ['an older epoch', { epoch: 1 }],
     ['a later epoch', { epoch: 99 }],
