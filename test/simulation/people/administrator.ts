@@ -92,11 +92,13 @@ export class Administrator {
   async stop(): Promise<void> {
     this.#isActive = false;
     this.#tendLater();
-    // A volume that is being made may wait for the disks of a node that he drained.
+    // A volume that is being made may wait for the disks of a node that he drained, or that no pool takes as
+    // long as his plan for them is paused.
+    const pools = this.#pools.finish();
     await this.#activate();
     while (this.runningCommands > 0) await this.#pause(RETRY_MS);
     await this.#activate();
-    await this.#pools.finish();
+    await pools;
     if (!Number.isFinite(this.#options.growAfterMs)) return;
     // Quiet at last: some disks grow now, if they did not before.
     await this.#pause(GROW_MS);
