@@ -12,6 +12,7 @@ import { ExecutorConnection } from './executor-connection.ts';
 import type { ExecutorRecord } from './executor-record.ts';
 import {
   answerText,
+  bareRefusal,
   HttpRefusal,
   type Request,
   requireAccept,
@@ -36,7 +37,7 @@ export function isExecutorPath(path: string): boolean {
 
 export function handleExecutorCall(api: ExecutorApi, request: Request): void {
   const phase = api.phase();
-  if (phase === 'no-route') throw new HttpRefusal(404, '404 Not Found.');
+  if (phase === 'no-route') throw bareRefusal(404);
   if (phase === 'starting') throw new HttpRefusal(503, 'Agent has not finished recovery');
   const contentType = requireCall(request);
   const findings = { ignored: [] as string[] };
@@ -80,7 +81,7 @@ function dispatch(api: ExecutorApi, call: ExecutorCall, request: Request): void 
   } else if (call.type === 'MESSAGE' && call.message !== undefined) {
     answerText(request.response, 202, '');
     api.onMessage(call.framework_id.value, call.executor_id.value, call.message.data);
-  } else throw new HttpRefusal(501, '501 Not Implemented.');
+  } else throw bareRefusal(501);
 }
 
 function requireExecutor(api: ExecutorApi, call: ExecutorCall): ExecutorRecord {

@@ -3,7 +3,13 @@
  * exact status codes and texts of Mesos, and content negotiation in Mesos' order.
  */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { assert } from '../../shared/base/assert.ts';
@@ -34,6 +40,11 @@ export class HttpRefusal extends Error {
     this.status = status;
     this.headers = headers;
   }
+}
+
+/** Mesos answers some refusals with nothing but the status line's words and a full stop. */
+export function bareRefusal(status: number): HttpRefusal {
+  return new HttpRefusal(status, `${status} ${STATUS_CODES[status] ?? ''}.`);
 }
 
 export class HttpServer {

@@ -20,6 +20,7 @@ import { HEARTBEAT_MS, removeFramework } from './framework-life.ts';
 import {
   answerBytes,
   answerText,
+  bareRefusal,
   HttpRefusal,
   type Request,
   requireAccept,
@@ -212,7 +213,7 @@ function actOnResources(core: MasterCore, call: OperatorCall): number {
   const { reserve_resources: reserve, unreserve_resources: unreserve } = call;
   const { create_volumes: create, destroy_volumes: destroy } = call;
   const body = reserve ?? unreserve ?? create ?? destroy;
-  if (body === undefined) throw new HttpRefusal(501, '501 Not Implemented.');
+  if (body === undefined) throw bareRefusal(501);
   const agent = requireAgent(core, body.agent_id);
   const operation: OfferOperation =
     reserve !== undefined

@@ -13,6 +13,7 @@ import { authenticate } from './authentication.ts';
 import { findUpdateError, removeFramework, subscribe, updateFramework } from './framework-life.ts';
 import {
   answerText,
+  bareRefusal,
   HttpRefusal,
   type Request,
   requireAccept,
@@ -141,7 +142,7 @@ function dispatch(
     return;
   }
   const action = findAction(core, framework, call);
-  if (action === undefined) throw new HttpRefusal(501, '501 Not Implemented.');
+  if (action === undefined) throw bareRefusal(501);
   answerText(request.response, 202, '');
   action();
 }

@@ -1,5 +1,5 @@
 /** Faults of Mesos: agents out of reach, a lost subscription, words that come late, out of order, or twice. */
-import { type Fault, pickNode, pickSafe, takeAway } from './fault-site.ts';
+import { type Fault, type FaultSite, pickNode, pickSafe, takeAway } from './fault-site.ts';
 
 /** No word passes between the Mesos master and one agent. */
 export const cutOffAgent: Fault = (site) => {
@@ -14,37 +14,18 @@ export const cutOffAgent: Fault = (site) => {
  * An agent does not recover: it ends what ran there and comes back under another id, with the volumes that
  * it had. Mostly after the machine has lost its power.
  */
-export const renewAgent: Fault = (site) => {
-  const { cluster, random, atlas } = site;
-  const { mesos } = cluster;
-  const isReboot = random.chance(0.6);
-  const powered = cluster.nodes.filter((node) => node.isPowered);
-  const node = pickSafe(site, powered, (one) =>
-    isReboot ? atlas.mayLosePower(one) : atlas.mayCrash(one),
-  );
-  if (node === null) return null;
-  const { host } = node;
-  if (isReboot) {
-    atlas.notePowerLoss(node);
-    node.losePower();
-  } else node.crashExecutor();
-  mesos.setCutOff(host, true);
-  const awayMs = random.pick([random.between(300, 6_000), random.between(10_000, 50_000)]);
-  takeAway(site, [node], awayMs, () => {
-    node.renewAgent(false);
-    node.restorePower();
-  });
-  return `${host} ${isReboot ? 'with its machine ' : ''}for ${awayMs} ms`;
-};
+export const renewAgent: Fault = (site) => beginAnew(site, false);
 
 /**
  * An agent's work directory is emptied, and with it goes every reservation and volume: it comes back under
  * another id, and its disks are free. What lies on MOUNT disks is still there; below PATH disks nobody finds
  * the old folders again. Mostly with a reboot. The node is away until it has its data again.
  */
-export const wipeAgent: Fault = (site) => {
-  const { cluster, options, random, atlas } = site;
-  if (options.cluster.areDisksShared) return replaceMachine(site);
+export const wipeAgent: Fault = (site) =>
+  site.options.cluster.areDisksShared ? replaceMachine(site) : beginAnew(site, true);
+
+function beginAnew(site: FaultSite, isWiped: boolean): string | null {
+  const { cluster, random, atlas } = site;
   const isReboot = random.chance(0.6);
   const powered = cluster.nodes.filter((node) => node.isPowered);
   const node = pickSafe(site, powered, (one) =>
@@ -59,11 +40,11 @@ export const wipeAgent: Fault = (site) => {
   cluster.mesos.setCutOff(host, true);
   const awayMs = random.pick([random.between(300, 6_000), random.between(10_000, 50_000)]);
   takeAway(site, [node], awayMs, () => {
-    node.renewAgent(true);
+    node.renewAgent(isWiped);
     node.restorePower();
   });
   return `${host}${isReboot ? ' with its machine' : ''} for ${awayMs} ms`;
-};
+}
 
 /**
  * A machine is gone with all its disks, and another one comes in its place: an agent under another id that
